@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line tool's subcommands: `bootwell WORD ...` finds WORD in a table and calls its function with argv[0] =
+ * WORD. They return the exit status: 0 done, 1 refused or failed (reason on stderr), 2 wrong usage.
+ */
+#ifndef BOOTWELL_CLI_H
+#define BOOTWELL_CLI_H
+
+#include <stdbool.h>
+
+#define CLI_OK	   0
+#define CLI_FAILED 1
+#define CLI_USAGE  2
+
+struct cli_command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help; /* one line */
+};
+
+/* Takes --json out of argv wherever it stands. */
+bool cli_take_json(int *argc, char **argv);
+
+int cli_config(int argc, char **argv);	/* check FILE */
+int cli_image(int argc, char **argv);	/* info|check|convert: cli_image.c; the rest: cli_catalogue.c */
+int cli_catalogue(int argc, char **argv); /* image list|add|remove|commit|rollback */
+int cli_client(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_metrics(int argc, char **argv);
+int cli_dhcp(int argc, char **argv); /* scan */
+
+#endif
