@@ -13,6 +13,7 @@
 struct loop;
 struct loop_source; /* a registered fd, timer, receiver; freed by loop_source_free() */
 
+/* -ENOSYS or -EPERM: io_uring is not there or forbidden (sysctl kernel.io_uring_disabled). Linux 6.1 or newer. */
 int loop_new(struct loop **ret);
 void loop_free(struct loop *loop);
 
@@ -23,7 +24,7 @@ void loop_stop(struct loop *loop, int result);
 /* CLOCK_MONOTONIC in ns, read once a round. */
 uint64_t loop_now(const struct loop *loop);
 
-/* Multishot poll: `events` as for poll(2). */
+/* Level-triggered: `events` as for poll(2); POLLERR also when the kernel cannot poll the fd (then no more calls). */
 typedef void (*loop_poll_fn)(void *arg, uint32_t revents);
 int loop_add_poll(struct loop *loop, int fd, uint32_t events, loop_poll_fn fn, void *arg,
 		  struct loop_source **ret);
