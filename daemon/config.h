@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The configuration file, docs/bootwell.conf.5.scd: parsed and checked whole, then never changed. Every mistake is
- * reported with file and line. Addresses are in host byte order here; everything else is as named.
+ * The configuration file, docs/bootwell.conf.5.scd: parsed and checked whole, then never changed.
+ * Every mistake is reported with file and line. Addresses are in host byte order here; everything
+ * else is as named.
  */
 #ifndef BOOTWELL_CONFIG_H
 #define BOOTWELL_CONFIG_H
@@ -11,12 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_NAME_MAX	   64 /* bytes with NUL: names of images, groups, subnets */
-#define CONFIG_HOST_MAX	   16 /* a PC's name: 15 characters (NetBIOS), RFC 1123 letters, digits, hyphen */
-#define CONFIG_ADDRESSES   8
-#define CONFIG_RANGES	   16
-#define CONFIG_OPTIONS	   32
-#define CONFIG_IMAGES	   8 /* images that one client may choose from */
+#define CONFIG_NAME_MAX 64 /* bytes with NUL: names of images, groups, subnets */
+#define CONFIG_HOST_MAX                                                                            \
+	16 /* a PC's name: 15 characters (NetBIOS), RFC 1123 letters, digits, hyphen */
+#define CONFIG_ADDRESSES 8
+#define CONFIG_RANGES    16
+#define CONFIG_OPTIONS   32
+#define CONFIG_IMAGES    8 /* images that one client may choose from */
 
 enum config_dhcp_mode { CONFIG_DHCP_OFF, CONFIG_DHCP_FULL, CONFIG_DHCP_PROXY };
 
@@ -29,7 +31,8 @@ struct config_range {
 	uint32_t first, last; /* inclusive */
 };
 
-/* Any DHCP option by number: `option.150 = 192.168.1.10`, `option.252 = "http://…"`, `option.43 = hex:0601…` */
+/* Any DHCP option by number: `option.150 = 192.168.1.10`, `option.252 = "http://…"`, `option.43 =
+ * hex:0601…` */
 struct config_option {
 	uint8_t code;
 	uint8_t length;
@@ -44,7 +47,7 @@ struct config_options {
 /* [subnet NAME]; a plain [dhcp] with range= makes one named "lan". */
 struct config_subnet {
 	char name[CONFIG_NAME_MAX];
-	unsigned int line; /* where it begins in the file, for messages */
+	unsigned int line;        /* where it begins in the file, for messages */
 	char interface[IFNAMSIZ]; /* "": only reached through a relay */
 	uint32_t network;
 	uint8_t prefix;
@@ -61,14 +64,15 @@ struct config_subnet {
 
 enum config_tristate { CONFIG_UNSET = -1, CONFIG_NO = 0, CONFIG_YES = 1 };
 
-/* What a [group] or [client] says about a PC; unset fields come from the group, then from [group default]. */
+/* What a [group] or [client] says about a PC; unset fields come from the group, then from [group
+ * default]. */
 struct config_profile {
 	char image[CONFIG_IMAGES][CONFIG_NAME_MAX]; /* the first is the default */
 	unsigned int images;
 	enum config_tristate keep;   /* keep write-back over reboots */
 	enum config_tristate upload; /* may upload an image */
-	char nbp_bios[128];	     /* "" unset: undionly.kpxe */
-	char nbp_uefi[128];	     /* "" unset: snponly.efi, ipxe.efi after a failed hand-off */
+	char nbp_bios[128];          /* "" unset: undionly.kpxe */
+	char nbp_uefi[128];          /* "" unset: snponly.efi, ipxe.efi after a failed hand-off */
 	struct config_options options;
 };
 
@@ -83,9 +87,9 @@ struct config_client {
 	unsigned int line;
 	bool has_mac, has_uuid;
 	uint8_t mac[6];
-	uint8_t uuid[16]; /* as on the wire in option 97 */
-	char circuit[128]; /* option 82 sub-option 1, "" none */
-	uint32_t address; /* reservation, 0 none */
+	uint8_t uuid[16];            /* as on the wire in option 97 */
+	char circuit[128];           /* option 82 sub-option 1, "" none */
+	uint32_t address;            /* reservation, 0 none */
 	char group[CONFIG_NAME_MAX]; /* "" = default */
 	struct config_profile profile;
 };
@@ -94,8 +98,8 @@ struct config_client {
 struct config_image {
 	char name[CONFIG_NAME_MAX];
 	unsigned int line;
-	char file[256]; /* beneath images_path */
-	char format[16]; /* "" = by image_probe() when it is first added to the catalogue */
+	char file[256];         /* beneath images_path */
+	char format[16];        /* "" = by image_probe() when it is first added to the catalogue */
 	uint64_t size_override; /* bytes, 0 none */
 };
 
@@ -104,19 +108,21 @@ struct config {
 
 	/* [server] */
 	char server_name[CONFIG_NAME_MAX];
-	bool targets;	      /* targets = off: DHCP and TFTP only */
+	bool targets;         /* targets = off: DHCP and TFTP only */
 	char state_path[256]; /* folder of bootwell.db; default /var/lib/bootwell */
 	char run_path[256];   /* default /run/bootwell */
-	char user[64];	      /* to run as once the ports are bound; "" = stay */
+	char user[64];        /* to run as once the ports are bound; "" = stay */
 	int log_level;
 
 	/* [dhcp] */
-	enum config_dhcp_mode dhcp_mode; /* CONFIG_DHCP_OFF when there is no [dhcp] section: never uninvited */
-	uint16_t dhcp_port;		 /* 67; 66 with backup = yes */
-	uint32_t dhcp_peer;		 /* address of the other one of a pair, 0 none */
+	enum config_dhcp_mode
+		dhcp_mode;  /* CONFIG_DHCP_OFF when there is no [dhcp] section: never uninvited */
+	uint16_t dhcp_port; /* 67; 66 with backup = yes */
+	uint32_t dhcp_peer; /* address of the other one of a pair, 0 none */
 	bool dhcp_backup;
-	bool dhcp_probe;		 /* ARP or ICMP before an address is offered */
-	uint32_t handoff_timeout;	 /* s without a script request after an NBP: take the other NBP next time */
+	bool dhcp_probe;          /* ARP or ICMP before an address is offered */
+	uint32_t handoff_timeout; /* s without a script request after an NBP: take the other NBP
+				     next time */
 	struct config_subnet *subnet;
 	size_t subnets;
 
@@ -124,31 +130,32 @@ struct config {
 	bool tftp;
 	uint16_t tftp_port; /* 69 */
 	char tftp_root[256];
-	uint16_t tftp_blksize_max;	/* bytes */
+	uint16_t tftp_blksize_max; /* bytes */
 	uint16_t tftp_windowsize_max;
-	char tftp_fastpath[16];		/* "auto", "xdp", "tc", "off" */
-	uint64_t tftp_fastpath_memory;	/* bytes */
+	char tftp_fastpath[16];        /* "auto", "xdp", "tc", "off" */
+	uint64_t tftp_fastpath_memory; /* bytes */
 	uint32_t tftp_sessions_max;
 
 	/* [http] */
 	uint16_t http_port;   /* 8001 */
 	uint16_t upload_port; /* 1000 */
-	char token[128];      /* operator token for changes over HTTP from other machines, "" none */
+	char token[128]; /* operator token for changes over HTTP from other machines, "" none */
 
 	/* [iscsi] */
-	uint16_t iscsi_port;	     /* 3260 */
-	char iqn_prefix[128];	     /* iqn.2026-01.org.bootwell */
+	uint16_t iscsi_port;  /* 3260 */
+	char iqn_prefix[128]; /* iqn.2026-01.org.bootwell */
 
 	/* [images] [write-back] [cache] */
 	char images_path[256];
-	char store_path[256];	 /* a file */
-	uint64_t store_size;	 /* bytes */
-	uint64_t image_ram;	 /* bytes */
+	char store_path[256];    /* a file */
+	uint64_t store_size;     /* bytes */
+	uint64_t image_ram;      /* bytes */
 	uint64_t write_back_ram; /* bytes */
 	unsigned int engine_threads;
 
-	bool register_clients; /* unknown PCs become client records at their first lease; default yes */
-	bool ask_name;	       /* ask for the PC's name at its first boot; default yes */
+	bool register_clients; /* unknown PCs become client records at their first lease; default
+				  yes */
+	bool ask_name;         /* ask for the PC's name at its first boot; default yes */
 	char client_name_pattern[32]; /* "PC%03u" */
 
 	struct config_group *group; /* [group default] always exists, at index 0 */
@@ -160,19 +167,34 @@ struct config {
 };
 
 /*
- * Reads and checks FILE. Each mistake is reported as one sentence with `line` (0: the file as a whole) and the reading
- * goes on, so that a person gets all of them at once. Returns 0 and *ret, or -EINVAL (mistakes were reported), or
- * another -errno (reported too).
+ * Reads and checks FILE. Each mistake is reported as one sentence with `line` (0: the file as a
+ * whole) and the reading goes on, so that a person gets all of them at once. Returns 0 and *ret, or
+ * -EINVAL (mistakes were reported), or another -errno (reported too).
  */
-typedef void (*config_report_fn)(void *arg, const char *file, unsigned int line, const char *message);
+typedef void (*config_report_fn)(void *arg, const char *file, unsigned int line,
+				 const char *message);
 int config_read(struct config **ret, const char *file, config_report_fn report, void *arg);
 void config_free(struct config *config);
+
+/*
+ * The same, when images may also be in the catalogue: `image(arg, config, name)` says whether the
+ * catalogue has it. NULL: only what the file names.
+ */
+struct config_known {
+	bool (*image)(void *arg, const struct config *config, const char *name);
+	void *arg;
+};
+int config_read_known(struct config **ret, const char *file, const struct config_known *known,
+		      config_report_fn report, void *arg);
 
 const struct config_image *config_image_find(const struct config *config, const char *name);
 const struct config_group *config_group_find(const struct config *config, const char *name);
 /* By MAC, then UUID, then circuit; NULL if the file does not name the PC. */
 const struct config_client *config_client_find(const struct config *config, const uint8_t mac[6],
 					       const uint8_t *uuid, const char *circuit);
-const struct config_subnet *config_subnet_for_address(const struct config *config, uint32_t address);
+/* The section of that name, compared without regard to case. */
+const struct config_client *config_client_named(const struct config *config, const char *name);
+const struct config_subnet *config_subnet_for_address(const struct config *config,
+						      uint32_t address);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the server has learned by itself, in SQLite: clients, leases, catalogue of images, history of boots. One
- * connection, used from one thread at a time. journal_mode=WAL, synchronous=FULL: after store_commit() returned 0 the
- * changes survive a power loss. Addresses in host byte order; times are CLOCK_REALTIME seconds since 1970.
+ * What the server has learned by itself, in SQLite: clients, leases, catalogue of images, history
+ * of boots. One connection, used from one thread at a time. journal_mode=WAL, synchronous=FULL:
+ * after store_commit() returned 0 the changes survive a power loss. Addresses in host byte order;
+ * times are CLOCK_REALTIME seconds since 1970.
  *
  * Changes outside store_begin()/store_commit() are transactions of their own.
  */
@@ -34,22 +35,23 @@ struct store_lease {
 };
 int store_lease_put(struct store *store, const struct store_lease *lease); /* by address */
 int store_lease_remove(struct store *store, uint32_t address);
-int store_lease_each(struct store *store, void (*fn)(void *arg, const struct store_lease *lease), void *arg);
+int store_lease_each(struct store *store, void (*fn)(void *arg, const struct store_lease *lease),
+		     void *arg);
 
 struct store_client {
-	int64_t id;   /* 0 for a new one; store_client_put() sets it */
+	int64_t id; /* 0 for a new one; store_client_put() sets it */
 	uint8_t mac[6];
 	bool has_uuid;
 	uint8_t uuid[16];
-	char name[16];	/* "PC101"; unique without regard to case */
-	bool named;	/* a person chose it: do not ask at boot */
-	char group[64]; /* "" = default */
-	char image[64]; /* state: `client set`; "" = what configuration says */
-	int keep;	/* -1: what configuration says */
-	int upload;	/* -1 */
-	uint16_t arch;	/* option 93 at its last boot, 0xffff unknown */
-	char nbp[64];	/* last NBP sent */
-	bool nbp_failed; /* no script request followed it */
+	char name[16];    /* "PC101"; unique without regard to case */
+	bool named;       /* a person chose it: do not ask at boot */
+	char group[64];   /* "" = default */
+	char image[64];   /* state: `client set`; "" = what configuration says */
+	int keep;         /* -1: what configuration says */
+	int upload;       /* -1 */
+	uint16_t arch;    /* option 93 at its last boot, 0xffff unknown */
+	char nbp[64];     /* last NBP sent */
+	bool nbp_failed;  /* no script request followed it */
 	uint32_t address; /* last lease */
 	int64_t first_seen, last_seen, last_boot;
 	char overlay[40]; /* UUID of its write-back, made when it is first needed */
@@ -58,18 +60,22 @@ struct store_client {
 int store_client_by_mac(struct store *store, const uint8_t mac[6], struct store_client *ret);
 int store_client_by_name(struct store *store, const char *name, struct store_client *ret);
 int store_client_by_id(struct store *store, int64_t id, struct store_client *ret);
-int store_client_put(struct store *store, struct store_client *client); /* -EEXIST: the name is taken */
+int store_client_by_address(struct store *store, uint32_t address,
+			    struct store_client *ret); /* the last one seen */
+int store_client_put(struct store *store,
+		     struct store_client *client); /* -EEXIST: the name is taken */
 int store_client_remove(struct store *store, int64_t id);
-int store_client_each(struct store *store, void (*fn)(void *arg, const struct store_client *client), void *arg);
+int store_client_each(struct store *store, void (*fn)(void *arg, const struct store_client *client),
+		      void *arg);
 
 /* The catalogue: one row a generation of an image. */
 struct store_image {
 	int64_t id;
 	char name[64];
 	uint32_t generation; /* 1.. */
-	char file[256];	     /* beneath images_path */
+	char file[256];      /* beneath images_path */
 	char format[16];
-	char image_id[40];   /* UUID or CID */
+	char image_id[40]; /* UUID or CID */
 	char parent_id[40];
 	uint64_t virtual_size, file_size;
 	uint64_t size_override;
@@ -80,9 +86,16 @@ int store_image_put(struct store *store, struct store_image *image);
 int store_image_remove(struct store *store, int64_t id);
 int store_image_current(struct store *store, const char *name, struct store_image *ret);
 int store_image_by_image_id(struct store *store, const char *image_id, struct store_image *ret);
-int store_image_each(struct store *store, void (*fn)(void *arg, const struct store_image *image), void *arg);
+int store_image_by_id(struct store *store, int64_t id, struct store_image *ret);
+/* Makes it the one that new boots get, and every other generation of that name not. */
+int store_image_make_current(struct store *store, int64_t id);
+int store_image_each(struct store *store, void (*fn)(void *arg, const struct store_image *image),
+		     void *arg);
 
-/* Steps of a boot; what a step has not is 0. CLOCK_REALTIME ns. */
+#define STORE_BOOTS_KEPT 50 /* of each client */
+
+/* Steps of a boot; one that has not happened is 0. CLOCK_REALTIME ns. Put again (by id) as its
+ * steps happen. */
 struct store_boot {
 	int64_t id;
 	int64_t client;
@@ -93,6 +106,7 @@ struct store_boot {
 };
 int store_boot_put(struct store *store, struct store_boot *boot);
 int store_boot_each(struct store *store, int64_t client, int limit,
-		    void (*fn)(void *arg, const struct store_boot *boot), void *arg); /* newest first */
+		    void (*fn)(void *arg, const struct store_boot *boot),
+		    void *arg); /* newest first */
 
 #endif
