@@ -148,6 +148,13 @@ $(BENCHES): all tests  ## ours against the peers, in turn; writes build/bench/NA
 	$(Q)$(MAKE) deps DEPS=bench
 	$(Q)tests/bench/$(patsubst bench-%,%,$@) $(O)
 
+# --- installing ------------------------------------------------------------------------------------------------------
+PREFIX ?= /usr
+.PHONY: install
+install: all  ## put it into the system (or into DESTDIR)
+	$(call say,INSTALL,$(DESTDIR)/)
+	$(Q)conf/install $(O) "$(DESTDIR)" $(PREFIX)
+
 man: $(MAN)  ## manual pages
 $(O)/man/%: docs/%.scd
 	@mkdir -p $(@D)
