@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which address belongs to whom: the index in memory of all subnets' ranges, reservations and leases. No I/O, no clock:
+ * `now` and `expires` are seconds of any clock that never goes back. Every operation takes constant time, or O(log n)
+ * where a moment of expiry changes, however many addresses there are; memory grows with the addresses that were ever
+ * given, not with the size of a range.
+ */
+#ifndef BOOTWELL_LEASE_H
+#define BOOTWELL_LEASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+
+#define LEASE_ID_MAX	64
+#define LEASE_FOREVER	INT64_MAX
+#define LEASE_OFFER_TIME 60   /* s that an offer is kept for its client */
+#define LEASE_QUARANTINE 3600 /* s that an address found in use is left alone */
+
+struct lease_table;
+
+enum lease_state {
+	LEASE_FREE,	   /* nobody's, but its last holder is remembered and gets it again if he can */
+	LEASE_OFFERED,	   /* kept for a client, unless the range runs out: then the oldest offer is used again */
+	LEASE_BOUND,	   /* acknowledged */
+	LEASE_QUARANTINED, /* declined, or found in use by somebody */
+	LEASE_STATES
+};
+
+/*
+ * Who a client is: by MAC, so that firmware, iPXE and operating system of one PC, which send three different client
+ * identifiers, keep one address (the disk hangs on it). Without a usable MAC (no Ethernet): by client identifier.
+ */
+struct lease_client {
+	bool has_mac;
+	uint8_t mac[6];
+	uint8_t id_length;
+	uint8_t id[LEASE_ID_MAX];
+};
+
+struct lease {
+	uint32_t address;
+	enum lease_state state;
+	struct lease_client client; /* holder, or last holder */
+	int64_t expires;
+	unsigned int subnet; /* index in the configuration */
+	bool dynamic;	     /* in a range, neither excluded nor reserved */
+
+	/* lease.c only */
+	struct lease *next_address, *next_client, *prev, *next;
+	size_t heap;
+	bool known; /* client is filled in and hashed */
+};
+
+/* `config` must stay valid as long as the table. */
+int lease_table_new(struct lease_table **ret, const struct config *config);
+void lease_table_free(struct lease_table *table);
+
+/* Never give this address to anybody (the server's own, a router's). */
+int lease_table_avoid(struct lease_table *table, uint32_t address);
+
+/* Takes over a lease from a store or from the table before a reload; ignored (0) if no subnet has a place for it. */
+int lease_table_restore(struct lease_table *table, uint32_t address, enum lease_state state,
+			const struct lease_client *client, int64_t expires);
+void lease_table_copy(struct lease_table *to, const struct lease_table *from);
+
+/* Lets go what has expired by `now`; returns when it must be called again (LEASE_FOREVER: nothing to wait for). */
+int64_t lease_table_expire(struct lease_table *table, int64_t now);
+
+size_t lease_table_count(const struct lease_table *table, enum lease_state state);
+uint64_t lease_table_addresses(const struct lease_table *table); /* in ranges, reserved ones and excluded not counted out */
+
+/* What is known about an address; NULL: nothing yet. */
+struct lease *lease_by_address(struct lease_table *table, uint32_t address);
+/* The client's address in that subnet, in whatever state; NULL: none. */
+struct lease *lease_by_client(struct lease_table *table, unsigned int subnet, const struct lease_client *client);
+bool lease_client_equal(const struct lease_client *a, const struct lease_client *b);
+
+/* May this client have this address at all: in a range and nobody else's reservation, or its own reservation? */
+bool lease_allowed(const struct lease_table *table, unsigned int subnet, uint32_t address, uint32_t reserved);
+
+/*
+ * Finds the address to offer: the reserved one, the one that the client has or had, the one that it asks for, one never
+ * given, the one longest free, the oldest offer of somebody else. The result is not changed yet: lease_set() does that.
+ * -ENOSPC: all are taken. -ENOMEM.
+ */
+int lease_choose(struct lease_table *table, unsigned int subnet, const struct lease_client *client, uint32_t reserved,
+		 uint32_t requested, struct lease **ret);
+/* The lease of one particular address for this client, if it may have it and nobody else has it; else -EADDRINUSE. */
+int lease_claim(struct lease_table *table, unsigned int subnet, const struct lease_client *client, uint32_t reserved,
+		uint32_t address, struct lease **ret);
+
+/*
+ * Changes state. `client` NULL keeps the holder. A client has one address a subnet: one that it held before is freed.
+ * Quarantine holds at most a quarter of a subnet's addresses (32 at least): then the oldest one is freed.
+ */
+void lease_set(struct lease_table *table, struct lease *lease, enum lease_state state, const struct lease_client *client,
+	       int64_t expires);
+
+void lease_each(const struct lease_table *table, void (*fn)(void *arg, const struct lease *lease), void *arg);
+
+#endif
