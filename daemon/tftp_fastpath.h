@@ -125,6 +125,9 @@ struct tftp_fastpath_stats {
 	uint64_t evicted; /* files */
 	uint32_t files, sessions; /* now */
 };
+/* The descriptor of a loaded program, -1: none. For tests, which run it on packets (BPF_PROG_TEST_RUN). */
+int tftp_fastpath_program(const struct tftp_fastpath *fp, enum tftp_fastpath_tier tier);
+
 void tftp_fastpath_stats(const struct tftp_fastpath *fp, struct tftp_fastpath_stats *ret);
 
 #endif
