@@ -26,8 +26,8 @@
 #define FILE_MAX_BYTES (8 << 20)
 
 const char *const config_section_names[SECTIONS + 1] = {
-	"server",     "dhcp",  "subnet",  "tftp",  "http",  "iscsi",  "images",
-	"write-back", "cache", "clients", "image", "group", "client", NULL,
+	"server", "dhcp",    "subnet", "tftp",  "http",   "iscsi",     "images",  "write-back",
+	"cache",  "clients", "image",  "group", "client", "appliance", "network", NULL,
 };
 
 void config_mistake(struct config_parser *parser, unsigned int line, const char *format, ...)
@@ -56,20 +56,23 @@ static void profile_init(struct config_profile *profile)
 static unsigned int section_line(const struct config *c, enum config_section kind, const char *name,
 				 size_t *index)
 {
-	size_t n = kind == SECTION_SUBNET  ? c->subnets
-		   : kind == SECTION_IMAGE ? c->images
-		   : kind == SECTION_GROUP ? c->groups
-					   : c->clients;
+	size_t n = kind == SECTION_SUBNET    ? c->subnets
+		   : kind == SECTION_IMAGE   ? c->images
+		   : kind == SECTION_GROUP   ? c->groups
+		   : kind == SECTION_NETWORK ? c->networks
+					     : c->clients;
 
 	for (size_t i = 0; i < n; i++) {
-		const char *other = kind == SECTION_SUBNET  ? c->subnet[i].name
-				    : kind == SECTION_IMAGE ? c->image[i].name
-				    : kind == SECTION_GROUP ? c->group[i].name
-							    : c->client[i].name;
-		unsigned int line = kind == SECTION_SUBNET  ? c->subnet[i].line
-				    : kind == SECTION_IMAGE ? c->image[i].line
-				    : kind == SECTION_GROUP ? c->group[i].line
-							    : c->client[i].line;
+		const char *other = kind == SECTION_SUBNET    ? c->subnet[i].name
+				    : kind == SECTION_IMAGE   ? c->image[i].name
+				    : kind == SECTION_GROUP   ? c->group[i].name
+				    : kind == SECTION_NETWORK ? c->network[i].name
+							      : c->client[i].name;
+		unsigned int line = kind == SECTION_SUBNET    ? c->subnet[i].line
+				    : kind == SECTION_IMAGE   ? c->image[i].line
+				    : kind == SECTION_GROUP   ? c->group[i].line
+				    : kind == SECTION_NETWORK ? c->network[i].line
+							      : c->client[i].line;
 
 		if (!strcasecmp(name, other)) {
 			*index = i;
@@ -87,6 +90,7 @@ static bool section_add(struct config_reader *reader, enum config_section kind, 
 	struct config_client *client;
 	struct config_image *image;
 	struct config_group *group;
+	struct config_network *network;
 
 	switch (kind) {
 	case SECTION_SUBNET:
@@ -109,6 +113,13 @@ static bool section_add(struct config_reader *reader, enum config_section kind, 
 		group->line = p->line;
 		profile_init(&group->profile);
 		snprintf(group->name, sizeof(group->name), "%s", name);
+		return true;
+	case SECTION_NETWORK:
+		network = config_append(reader, &c->network, &c->networks, sizeof(*network));
+		if (!network)
+			return false;
+		network->line = p->line;
+		snprintf(network->name, sizeof(network->name), "%s", name);
 		return true;
 	default:
 		client = config_append(reader, &c->client, &c->clients, sizeof(*client));
@@ -143,9 +154,9 @@ static bool open_named(struct config_reader *reader, enum config_section kind, c
 			       config_section_names[kind], name, line);
 		return false;
 	}
-	if (index >= SECTIONS_MAX) {
-		config_mistake(p, p->line, "there are more than %d sections [%s NAME]",
-			       SECTIONS_MAX, config_section_names[kind]);
+	if (index >= (kind == SECTION_NETWORK ? APPLIANCE_NETWORKS : SECTIONS_MAX)) {
+		config_mistake(p, p->line, "there are more than %zu sections [%s NAME]", index,
+			       config_section_names[kind]);
 		return false;
 	}
 	reader->index = index;
@@ -200,6 +211,8 @@ static int open_section(struct config_reader *reader, char *title)
 		return -1;
 	}
 	reader->once[kind] = p->line;
+	if (kind == SECTION_APPLIANCE)
+		p->config->appliance.line = p->line;
 	if (kind == SECTION_DHCP) {
 		p->dhcp_line = p->line;
 		p->config->dhcp_mode = CONFIG_DHCP_FULL;
@@ -410,6 +423,7 @@ void config_free(struct config *config)
 	free(config->group);
 	free(config->client);
 	free(config->image);
+	free(config->network);
 	explicit_bzero(config->token, sizeof(config->token));
 	free(config);
 }

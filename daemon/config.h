@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/config_appliance.h"
+
 #define CONFIG_NAME_MAX 64 /* bytes with NUL: names of images, groups, subnets */
 #define CONFIG_HOST_MAX                                                                            \
 	16 /* a PC's name: 15 characters (NetBIOS), RFC 1123 letters, digits, hyphen */
@@ -164,6 +166,11 @@ struct config {
 	size_t clients;
 	struct config_image *image;
 	size_t images;
+
+	/* [appliance] [network NAME]: bootwelld only checks them */
+	struct config_appliance appliance;
+	struct config_network *network;
+	size_t networks;
 };
 
 /*

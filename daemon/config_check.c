@@ -372,6 +372,11 @@ static void check_images(struct config_parser *p)
 	}
 }
 
+static void appliance_mistake(void *arg, unsigned int line, const char *message)
+{
+	config_mistake(arg, line, "%s", message);
+}
+
 void config_check(struct config_parser *p)
 {
 	const struct config *c = p->config;
@@ -380,6 +385,7 @@ void config_check(struct config_parser *p)
 	check_images(p);
 	check_references(p);
 	check_clients(p);
+	appliance_check(&c->appliance, c->network, c->networks, appliance_mistake, p);
 	if (c->http_port == c->upload_port)
 		config_mistake(p, 0, "[http] port and upload-port are both %u", c->http_port);
 	if (c->store_size < 1 << 20)

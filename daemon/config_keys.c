@@ -371,6 +371,22 @@ static const char *key_images(struct config_reader *reader, const char *text, vo
 	return profile->images ? NULL : "names no image";
 }
 
+/* Values of the appliance, config_appliance.h. */
+#define APPLIANCE_TEXT(value)                                                                      \
+	static const char *key_appliance_##value(struct config_reader *reader, const char *text,   \
+						 void *field, size_t size)                         \
+	{                                                                                          \
+		(void)reader;                                                                      \
+		return appliance_##value(text, field, size);                                       \
+	}
+APPLIANCE_TEXT(host)
+APPLIANCE_TEXT(hosts)
+APPLIANCE_TEXT(disk)
+APPLIANCE_TEXT(images)
+APPLIANCE_TEXT(interface)
+APPLIANCE_TEXT(address)
+APPLIANCE_TEXT(gateway)
+
 #define IN_CONFIG(section, name, parse, member)                                                    \
 	{                                                                                          \
 		section, name, parse, offsetof(struct config, member),                             \
@@ -390,6 +406,11 @@ static const char *key_images(struct config_reader *reader, const char *text, vo
 	{                                                                                          \
 		SECTION_CLIENT, name, parse, offsetof(struct config_client, member),               \
 			sizeof(((struct config_client *)0)->member)                                \
+	}
+#define IN_NETWORK(name, parse, member)                                                            \
+	{                                                                                          \
+		SECTION_NETWORK, name, parse, offsetof(struct config_network, member),             \
+			sizeof(((struct config_network *)0)->member)                               \
 	}
 /* What groups and clients have in common; parsed into the profile of either. */
 #define IN_PROFILE(name, parse, member)                                                            \
@@ -457,6 +478,15 @@ static const struct key keys[] = {
 	IN_PROFILE("upload", key_tristate, upload),
 	IN_PROFILE("nbp-bios", key_beneath, nbp_bios),
 	IN_PROFILE("nbp-uefi", key_beneath, nbp_uefi),
+	IN_CONFIG(SECTION_APPLIANCE, "hostname", key_appliance_host, appliance.hostname),
+	IN_CONFIG(SECTION_APPLIANCE, "ntp", key_appliance_hosts, appliance.ntp),
+	IN_CONFIG(SECTION_APPLIANCE, "state-disk", key_appliance_disk, appliance.state_disk),
+	IN_CONFIG(SECTION_APPLIANCE, "format-state-disk", key_bool, appliance.format_state_disk),
+	IN_CONFIG(SECTION_APPLIANCE, "images", key_appliance_images, appliance.images),
+	IN_NETWORK("interface", key_appliance_interface, interface),
+	IN_NETWORK("address", key_appliance_address, address),
+	IN_NETWORK("gateway", key_appliance_gateway, gateway),
+	IN_NETWORK("dns", key_appliance_hosts, dns),
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 _Static_assert(KEYS < CONFIG_KEYS_MAX, "struct config_reader has room for the lines of all keys");
@@ -544,6 +574,8 @@ static void *base_of(struct config_reader *reader, const struct key *key)
 							: &c->client[reader->index].profile;
 	case SECTION_CLIENT:
 		return &c->client[reader->index];
+	case SECTION_NETWORK:
+		return &c->network[reader->index];
 	default:
 		return c;
 	}
@@ -567,6 +599,8 @@ static void note_line(struct config_reader *reader, const struct key *key)
 
 	if (key->section == SECTION_DHCP && !strcmp(key->name, "backup"))
 		p->backup_line = p->line;
+	if (key->section == SECTION_APPLIANCE && !strcmp(key->name, "format-state-disk"))
+		p->config->appliance.format_line = p->line;
 	if (key->section == SECTION_DHCP && !strcmp(key->name, "port"))
 		p->port_line = p->line;
 	if (key->section != SECTION_SUBNET)
@@ -624,6 +658,24 @@ static void take_option(struct config_reader *reader, const char *name, const ch
 		config_mistake(p, p->line, "%s: \"%s\" %s", name, value, wrong);
 }
 
+/* ssh-key.NAME and update-key.NAME of [appliance]: any number of either. */
+static bool take_ssh_key(struct config_reader *reader, const char *name, const char *value)
+{
+	struct config_appliance *a = &reader->parser.config->appliance;
+	struct config_keys *list = !strncmp(name, "ssh-key.", 8)       ? &a->ssh
+				   : !strncmp(name, "update-key.", 11) ? &a->update
+								       : NULL;
+	const char *wrong;
+
+	if (!list || reader->section != SECTION_APPLIANCE)
+		return false;
+	wrong = appliance_key(value, list);
+	if (wrong)
+		config_mistake(&reader->parser, reader->parser.line, "%s: \"%.40s\" %s", name,
+			       value, wrong);
+	return true;
+}
+
 void config_take_key(struct config_reader *reader, const char *name, const char *value)
 {
 	struct config_parser *p = &reader->parser;
@@ -634,6 +686,8 @@ void config_take_key(struct config_reader *reader, const char *name, const char 
 		take_option(reader, name, value);
 		return;
 	}
+	if (take_ssh_key(reader, name, value))
+		return;
 	for (size_t i = 0; i < KEYS; i++) {
 		if (strcmp(keys[i].name, name) || !key_belongs(&keys[i], reader->section))
 			continue;

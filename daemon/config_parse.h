@@ -52,6 +52,8 @@ enum config_section {
 	SECTION_IMAGE,
 	SECTION_GROUP,
 	SECTION_CLIENT,
+	SECTION_APPLIANCE,
+	SECTION_NETWORK,
 	SECTIONS
 };
 extern const char *const config_section_names[SECTIONS + 1];
@@ -60,10 +62,10 @@ extern const char *const config_section_names[SECTIONS + 1];
 static inline bool config_section_named(int s)
 {
 	return s == SECTION_SUBNET || s == SECTION_IMAGE || s == SECTION_GROUP ||
-	       s == SECTION_CLIENT;
+	       s == SECTION_CLIENT || s == SECTION_NETWORK;
 }
 
-#define CONFIG_KEYS_MAX 64
+#define CONFIG_KEYS_MAX 96
 
 /* Where the reader is. */
 struct config_reader {
