@@ -22,6 +22,8 @@
 #define IMAGE_CHAIN_MAX 16		  /* images in a chain of parents */
 #define IMAGE_SIZE_MAX	((uint64_t)1 << 46) /* bytes of virtual disk that we accept, 64 TiB */
 
+#define IMAGE_UNIT_MAX	(2u << 20)	  /* bytes of a compressed unit, inflated */
+
 enum image_format {
 	IMAGE_RAW,
 	IMAGE_VHD,
@@ -65,8 +67,9 @@ struct image_file {
 
 /*
  * A range of the virtual disk. For COMPRESSED the whole unit is file[offset, offset+compressed_length), zlib data
- * (RFC 1950) that inflates to exactly unit_length bytes, and this extent begins unit_skip bytes into them. `length`
- * never passes the end of the unit.
+ * (RFC 1950; bytes behind its end may follow) that inflates to unit_length bytes, and this extent begins unit_skip bytes
+ * into them. Only the last unit of a disk may inflate to less, but no less than unit_least; the rest is zero then
+ * (inflate_unit() does all of this). `length` never passes the end of the unit. At most IMAGE_UNIT_MAX bytes each.
  */
 struct image_extent {
 	enum image_extent_type type;
@@ -76,6 +79,7 @@ struct image_extent {
 	uint32_t compressed_length;
 	uint32_t unit_length;
 	uint32_t unit_skip;
+	uint32_t unit_least;
 };
 
 struct image_info {

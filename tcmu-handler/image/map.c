@@ -90,13 +90,13 @@ static inline uint32_t entry_of(const struct unit_map *map, uint64_t unit)
 }
 
 /* Bytes that follow on in the same way, from `at` in unit `unit` with `entry`, up to `length`. */
-static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint32_t entry, uint64_t at, uint64_t length)
+static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t entry, uint64_t at, uint64_t length)
 {
 	uint64_t bytes = (uint64_t)1 << map->unit_shift, run = bytes - at;
 	bool data = entry != UNIT_ABSENT && entry != UNIT_ZERO;
 	uint64_t per_table = (uint64_t)1 << map->table_shift;
 
-	if (data && map->skip)
+	if (data && (map->skip || map->compressed))
 		return run < length ? run : length;
 	for (unsigned int i = 0; i < MERGE_MAX && run < length; i++) {
 		uint64_t next = ++unit;
@@ -111,8 +111,8 @@ static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint32_t e
 			continue;
 		}
 		if (data)
-			entry += (uint32_t)(bytes / SECTOR);
-		if (entry_of(map, next) != entry)
+			entry += bytes / SECTOR;
+		if (entry_of(map, next) != entry || (data && entry == UNIT_ZERO))
 			break;
 		run += bytes;
 	}
@@ -153,6 +153,7 @@ static bool map_units(const struct image *img, const struct segment *seg, uint64
 		ret->compressed_length = table->size[slot];
 		ret->unit_length = (uint32_t)unit_bytes;
 		ret->unit_skip = (uint32_t)in_unit;
+		ret->unit_least = (uint32_t)(left < unit_bytes ? left : unit_bytes);
 		if (ret->length > left - in_unit)
 			ret->length = left - in_unit;
 	}
