@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of the DHCP server share:
+ *	dhcp_server.c	sockets, the batch (commit, then send), reload, problems
+ *	dhcp_decide.c	what to do with a message: which subnet, which address, which answer
+ *	dhcp_reply.c	the answer's fields and options
+ *	dhcp_send.c	where an answer goes, and how
+ */
+#ifndef BOOTWELL_DHCP_PRIVATE_H
+#define BOOTWELL_DHCP_PRIVATE_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "daemon/dhcp_packet.h"
+#include "daemon/dhcp_server.h"
+#include "daemon/lease.h"
+#include "daemon/log.h"
+#include "daemon/ratelimit.h"
+
+#define DHCP_BATCH	   256 /* answers that wait for one commit, at most */
+#define DHCP_PROBLEMS	   16
+#define DHCP_LISTENERS	   64
+#define DHCP_SOURCE_RATE   10 /* messages a second from one MAC, */
+#define DHCP_SOURCE_BURST  30 /* and at once */
+#define DHCP_LEASE_MIN	   60 /* s, whatever a client asks for */
+#define DHCP_RETRY_NS	   (5 * 1000000000ull) /* try again what could not be opened */
+
+/* One UDP socket: of one interface, or of all when a subnet is only reached through relays. */
+struct dhcp_listener {
+	struct dhcp_server *server;
+	int fd;
+	int ifindex; /* 0: all */
+	char interface[IFNAMSIZ];
+	uint16_t port;
+	struct loop_source *recv;
+	bool wanted; /* by the configuration that is being applied */
+};
+
+/* How an answer travels. */
+enum dhcp_route { DHCP_TO_ADDRESS, DHCP_TO_ALL, DHCP_TO_MAC };
+
+struct dhcp_send {
+	enum dhcp_route route;
+	uint32_t address; /* destination, in host byte order */
+	uint16_t port;
+	uint32_t source; /* our address */
+	uint16_t source_port;
+	int ifindex;
+	int fd; /* UDP socket; not for DHCP_TO_MAC */
+	uint8_t mac[6];
+};
+
+/* An answer in the batch, or only a change of a lease (type 0). */
+struct dhcp_answer {
+	struct dhcp_send to;
+	uint8_t type;	/* of the message; 0: nothing to send */
+	bool durable;	/* `record` is to be committed before it leaves */
+	bool registers; /* boot_leased() is to be told */
+	struct store_lease record;
+	struct boot_identity who;
+	char nbp[128];
+	uint16_t length;
+	uint8_t data[DHCP_PACKET_MAX];
+};
+
+struct dhcp_server {
+	struct loop *loop;
+	struct netif *netif;
+	const struct config *config;
+	struct store *store;
+	struct boot *boot;
+	struct lease_table *leases;
+	struct ratelimit *limit;
+	struct netif_watch *watch;
+	struct loop_source *retry, *expiry, *batch;
+
+	struct dhcp_listener *listener[DHCP_LISTENERS];
+	size_t listeners;
+	int packet_fd; /* AF_PACKET, for unicast to who has no address yet; -1 */
+
+	struct dhcp_answer *answer; /* DHCP_BATCH of them */
+	size_t answers;
+
+	int64_t clock_offset; /* CLOCK_REALTIME - CLOCK_MONOTONIC, s */
+	struct dhcp_stats stats;
+	char problem[DHCP_PROBLEMS][320];
+	unsigned int problems;
+	struct log_limit log_full, log_send, log_store, log_declined, log_subnet;
+};
+
+/* A message on its way through the server. */
+struct dhcp_request {
+	struct dhcp_packet packet;
+	struct dhcp_sender sender;
+	struct lease_client client;
+	struct boot_identity who;
+	struct boot_answer boot;
+	const struct dhcp_listener *listener;
+	int ifindex;		/* came in by */
+	uint32_t source, local; /* IP addresses of the datagram */
+	uint16_t source_port;
+	unsigned int subnet;
+	uint32_t server;    /* our address for this client */
+	uint32_t server_id; /* what option 54 says: the same, unless a relay overrides it */
+	uint32_t requested; /* option 50 */
+	bool has_requested, has_server_id;
+	uint32_t chosen_server; /* option 54 of the message */
+};
+
+/* s, CLOCK_MONOTONIC: the clock of the lease table */
+int64_t dhcp_now(const struct dhcp_server *server);
+
+/* dhcp_decide.c: the outcome is counted by the caller. */
+enum dhcp_outcome dhcp_decide(struct dhcp_server *server, struct dhcp_request *request);
+
+/*
+ * dhcp_reply.c: makes the answer `type` and queues it. `lease` NULL: no address (NAK, INFORM, proxy). `message`: option 56
+ * of a NAK, else NULL. The result is in the batch, for the caller to add to.
+ */
+struct dhcp_answer *dhcp_reply(struct dhcp_server *server, const struct dhcp_request *request, uint8_t type,
+			       const struct lease *lease, const char *message);
+uint32_t dhcp_lease_time(const struct dhcp_server *server, const struct dhcp_request *request);
+
+/* dhcp_send.c */
+void dhcp_route(struct dhcp_send *ret, const struct dhcp_server *server, const struct dhcp_request *request,
+		uint8_t type, uint32_t yiaddr);
+/* Sends those of the batch whose `durable` is as given. */
+void dhcp_send_batch(struct dhcp_server *server, bool durable);
+int dhcp_packet_socket(void);
+
+/* dhcp_server.c */
+struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server); /* a place in the batch, zeroed up to data; never NULL */
+/* Queues the lease as it is now for the store. */
+void dhcp_record(struct dhcp_server *server, struct dhcp_answer *answer, const struct lease *lease);
+void dhcp_problem(struct dhcp_server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
