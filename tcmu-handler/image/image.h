@@ -55,6 +55,9 @@ struct image_error {
 	char text[512];
 };
 
+/* Sets err (may be NULL) to the sentence, with control characters made harmless; returns code. */
+int image_fail(struct image_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 struct image;
 
 /* A file that holds data of an image. The fd is open O_RDONLY for as long as the image is. */

@@ -48,6 +48,7 @@ struct segment {
 	uint64_t length; /* bytes */
 	unsigned int file;
 	uint64_t offset; /* FLAT: bytes in file */
+	uint64_t other;	 /* UNITS of hosted sparse: sector of the grain directory that is not in use, 0 if none */
 	struct unit_map units;
 };
 
@@ -77,9 +78,6 @@ struct image {
 	struct image_note notes[IMAGE_NOTES_MAX];
 	unsigned int n_notes;
 };
-
-/* Sets err (may be NULL) to the sentence, with control characters made harmless; returns code. */
-int image_fail(struct image_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Keeps a finding for image_check(). */
 void image_note(struct image *img, const char *fix, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -283,7 +283,7 @@ static void guess_creator(struct vmdk_descriptor *d, struct span key, struct spa
 		snprintf(d->creator, sizeof(d->creator), "VirtualBox");
 	else if (is_word(key, "ddb.comment") && value.n)
 		utf8_copy(d->creator, sizeof(d->creator), value.p, value.n);
-	else if (!d->creator[0] && (is_word(key, "ddb.longContentID") || is_word(key, "ddb.toolsVersion")))
+	else if (!d->creator[0] && is_word(key, "ddb.longContentID"))
 		snprintf(d->creator, sizeof(d->creator), "VMware");
 	for (char *c = d->creator; *c; c++)
 		if (*c < 0x20 || *c > 0x7e)

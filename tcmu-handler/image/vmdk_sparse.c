@@ -341,6 +341,8 @@ static void place_other(struct sparse *s, uint64_t other)
 	free(gd);
 	if (bad)
 		s->metadata.n = n;
+	else
+		s->seg->other = other;
 	if (ranges_sort(&s->metadata, &a, &b) || bad)
 		image_note(s->img, "convert it into a new file", "%s: one of the two copies of its grain tables is damaged",
 			   s->name);
