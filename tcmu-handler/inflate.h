@@ -7,10 +7,13 @@
 #include <stdint.h>
 
 /*
- * Inflates one unit: `from` is compressed_length bytes of zlib data (RFC 1950, its Adler-32 is checked), `to` has room
- * for unit_length bytes and is filled whole: when the data end early but not before unit_least bytes, with zeros.
- * Returns 0; -EBADMSG if the data are damaged, too short or too long; -ENOMEM.
+ * Inflates one unit: `from` is compressed_length bytes of zlib data (RFC 1950, its Adler-32 is checked; bytes may follow
+ * its end), `to` has room for unit_length bytes and is filled whole: when the data end early, but not before unit_least
+ * bytes (the last grain of a disk may), with zeros. 0; -EUCLEAN if the data are damaged, too short or too long; -ENOMEM.
  */
-int inflate_unit(void *to, uint32_t unit_length, uint32_t unit_least, const void *from, uint32_t compressed_length);
+int inflate_unit(void *to, size_t unit_length, size_t unit_least, const void *from, size_t compressed_length);
+
+/* The same where nothing may end early. For an extent of an image take inflate_unit() with its unit_least. */
+int inflate_exactly(const void *in, size_t in_length, void *out, size_t out_length);
 
 #endif
