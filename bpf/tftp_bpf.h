@@ -54,7 +54,7 @@ struct {
 
 const volatile __u8 tftp_zero_checksums;
 
-/* The first 46 bytes of a frame; packed, for none of it is aligned. */
+/* The first 46 bytes of a frame. */
 struct tftp_frame {
 	__u8 to[6], from[6];
 	__be16 type;
@@ -66,7 +66,7 @@ struct tftp_frame {
 	__be16 source_port, destination_port, udp_length;
 	__be16 udp_sum;
 	__be16 opcode, block;
-} __attribute__((packed));
+} __attribute__((packed, aligned(2))); /* as the network stack places it */
 
 /* A packet's session and what to do with it. */
 struct tftp_job {
@@ -83,6 +83,12 @@ struct tftp_place {
 	__u32 offset;
 	__u32 length;
 };
+
+/*
+ * For a comparison that the verifier needs to see right before the use of a value, even where the compiler knows the result.
+ * Older verifiers (6.1) forget what was learned of a value after it went to the stack.
+ */
+#define TFTP_FORGET(value) asm volatile("" : "+r"(value))
 
 static __always_inline struct tftp_count *tftp_count_of(__u32 path)
 {
@@ -183,8 +189,6 @@ static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block
 	if (length > slot->blksize)
 		length = slot->blksize;
 	offset -= (__u64)index * TFTP_STRIDE;
-	/* The verifier is to see the comparison, which the compiler knows the result of. */
-	asm volatile("" : "+r"(offset), "+r"(length));
 	if (offset > TFTP_STRIDE - 4 || length > TFTP_BLKSIZE_MAX || length < TFTP_DATA_MIN || index >= slot->chunks)
 		return 0;
 	index += slot->first_chunk;
@@ -192,6 +196,21 @@ static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block
 	place->offset = offset;
 	place->length = length;
 	return place->chunk != 0;
+}
+
+/* The bytes of a block for the helpers that copy them; NULL cannot happen, but that is the verifier's to see. */
+static __always_inline void *tftp_bytes(const struct tftp_place *place, __u32 *ret_length)
+{
+	__u64 offset = place->offset, length = place->length;
+
+	TFTP_FORGET(offset);
+	if (offset > TFTP_STRIDE - 4)
+		return 0;
+	TFTP_FORGET(length);
+	if (length > TFTP_BLKSIZE_MAX || length < TFTP_DATA_MIN)
+		return 0;
+	*ret_length = length;
+	return (void *)place->chunk->data + offset;
 }
 
 /* The transfer moves on to block `to`: only one CPU can do it, and none while user space has it. */
@@ -227,8 +246,8 @@ static __always_inline void tftp_turn(struct tftp_frame *f)
 /* The fields that differ from block to block, checksums among them. */
 static __always_inline void tftp_seal(struct tftp_frame *f, const struct tftp_place *place, __u32 block, int partial)
 {
-	__u32 from = place->offset >> 2, to = (place->offset + place->length + 3) >> 2;
-	__u16 sum;
+	__u64 from = place->offset >> 2, to = (place->offset + place->length + 3) >> 2;
+	__u16 from_sum, to_sum, sum;
 
 	f->block = bpf_htons((__u16)block);
 	f->length = bpf_htons(20 + 8 + 4 + place->length);
@@ -242,8 +261,11 @@ static __always_inline void tftp_seal(struct tftp_frame *f, const struct tftp_pl
 	f->udp_sum = tftp_shared_fold(tftp_sum_pseudo(f));
 	if (partial)
 		return;
-	sum = ~tftp_shared_fold(tftp_sum_pseudo(f) + tftp_sum_udp(f) + place->chunk->sums[to] + 0xffff -
-				place->chunk->sums[from]);
+	TFTP_FORGET(from);
+	from_sum = place->chunk->sums[from & (TFTP_CHUNK_DATA / 4 - 1)];
+	TFTP_FORGET(to);
+	to_sum = place->chunk->sums[to & (TFTP_CHUNK_DATA / 4 - 1)];
+	sum = ~tftp_shared_fold(tftp_sum_pseudo(f) + tftp_sum_udp(f) + to_sum + 0xffff - from_sum);
 	f->udp_sum = sum ? sum : 0xffff;
 }
 

@@ -23,13 +23,16 @@ static __always_inline int tftp_fill(struct __sk_buff *skb, const struct tftp_pl
 				     int partial)
 {
 	struct tftp_frame *f = (void *)(long)skb->data;
+	__u32 length;
+	void *bytes;
 
 	if ((void *)(f + 1) > (void *)(long)skb->data_end)
 		return 0;
 	if (first)
 		tftp_turn(f);
 	tftp_seal(f, place, block, partial);
-	return !bpf_skb_store_bytes(skb, TFTP_HEADERS, place->chunk->data + place->offset, place->length, 0);
+	bytes = tftp_bytes(place, &length);
+	return bytes && !bpf_skb_store_bytes(skb, TFTP_HEADERS, bytes, length, 0);
 }
 
 static __always_inline int tftp_window(struct __sk_buff *skb, const struct tftp_job *job, struct tftp_count *count)

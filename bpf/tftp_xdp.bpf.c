@@ -22,6 +22,8 @@ int tftp_xdp(struct xdp_md *ctx)
 	struct tftp_count *count = tftp_count_of(TFTP_COUNT_XDP);
 	struct tftp_place place;
 	struct tftp_job job;
+	__u32 length;
+	void *bytes;
 	int delta;
 
 	if (!tftp_examine(f, end, ctx->ingress_ifindex, TFTP_COUNT_XDP, &job) || !count)
@@ -48,12 +50,13 @@ int tftp_xdp(struct xdp_md *ctx)
 		return XDP_DROP;
 	tftp_turn(f);
 	tftp_seal(f, &place, job.first, 0);
-	if (bpf_xdp_store_bytes(ctx, TFTP_HEADERS, (void *)place.chunk->data + place.offset, place.length)) {
+	bytes = tftp_bytes(&place, &length);
+	if (!bytes || bpf_xdp_store_bytes(ctx, TFTP_HEADERS, bytes, length)) {
 		count->failed++;
 		return XDP_DROP; /* as if lost: user space sends it again after the time-out */
 	}
 	count->blocks++;
-	count->bytes += place.length;
+	count->bytes += length;
 	return XDP_TX;
 }
 
