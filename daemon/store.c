@@ -27,7 +27,7 @@ static const char *const schema[] = {
 	"NULL,"
 	" nbp TEXT NOT NULL, nbp_failed INTEGER NOT NULL, address INTEGER NOT NULL, first_seen "
 	"INTEGER NOT NULL,"
-	" last_seen INTEGER NOT NULL, last_boot INTEGER NOT NULL, overlay TEXT NOT NULL);"
+	" last_seen INTEGER NOT NULL, last_boot INTEGER NOT NULL, overlay TEXT NOT NULL, reset TEXT NOT NULL);"
 	"CREATE INDEX client_address ON client (address);"
 	"CREATE TABLE image ("
 	" id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, generation INTEGER NOT NULL, "

@@ -55,6 +55,7 @@ struct store_client {
 	uint32_t address; /* last lease */
 	int64_t first_seen, last_seen, last_boot;
 	char overlay[40]; /* UUID of its write-back, made when it is first needed */
+	char reset[40];   /* UUID: a kept write-back that remembers another one is dropped */
 };
 /* Returns 1 if found, 0 if not, -errno. */
 int store_client_by_mac(struct store *store, const uint8_t mac[6], struct store_client *ret);

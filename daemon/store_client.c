@@ -8,7 +8,7 @@
 #define CLIENT_COLUMNS                                                                             \
 	"id, mac, uuid, name, named, \"group\", image, keep, upload, arch, nbp, nbp_failed, "      \
 	"address, first_seen, "                                                                    \
-	"last_seen, last_boot, overlay"
+	"last_seen, last_boot, overlay, reset"
 
 static bool client_row(sqlite3_stmt *s, struct store_client *client)
 {
@@ -31,6 +31,7 @@ static bool client_row(sqlite3_stmt *s, struct store_client *client)
 	client->last_seen = sqlite3_column_int64(s, 14);
 	client->last_boot = sqlite3_column_int64(s, 15);
 	store_column_text(s, 16, client->overlay, sizeof(client->overlay));
+	store_column_text(s, 17, client->reset, sizeof(client->reset));
 	return true;
 }
 
@@ -113,6 +114,7 @@ static void client_bind(sqlite3_stmt *s, const struct store_client *client)
 	sqlite3_bind_int64(s, 15, client->last_seen);
 	sqlite3_bind_int64(s, 16, client->last_boot);
 	store_bind_text(s, 17, client->overlay);
+	store_bind_text(s, 18, client->reset);
 }
 
 int store_client_put(struct store *store, struct store_client *client)
@@ -122,17 +124,17 @@ int store_client_put(struct store *store, struct store_client *client)
 
 	/* Not INSERT OR REPLACE: that would delete whoever has the name already. */
 	if (client->id)
-		s = store_statement(store, "UPDATE client SET mac = ?2, uuid = ?3, name = ?4, "
+		s = store_statement(store, "UPDATE client SET uuid = ?3, name = ?4, "
 					   "named = ?5, \"group\" = ?6,"
 					   " image = ?7, keep = ?8, upload = ?9, arch = ?10, nbp = "
 					   "?11, nbp_failed = ?12,"
 					   " address = ?13, first_seen = ?14, last_seen = ?15, "
-					   "last_boot = ?16, overlay = ?17"
+					   "last_boot = ?16, overlay = ?17, reset = ?18"
 					   " WHERE id = ?1");
 	else
 		s = store_statement(store,
 				    "INSERT INTO client (" CLIENT_COLUMNS ")"
-				    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+				    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 	if (!s)
 		return -EIO;
 	if (client->id)

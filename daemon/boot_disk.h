@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The disk side of a boot, away from the loop: the old target goes, the record for the handler is
+ * written (docs/handover.md), the new target is made. One job at a time, in the order of asking:
+ * many adds at once overflow tcmu-runner's netlink socket. Private to boot*.c.
+ */
+#ifndef BOOTWELL_BOOT_DISK_H
+#define BOOTWELL_BOOT_DISK_H
+
+#include "daemon/catalogue.h"
+#include "daemon/config.h"
+#include "daemon/loop.h"
+#include "daemon/target.h"
+
+struct boot_disks;
+
+struct boot_disk_job {
+	struct boot_disk_job *next;
+	int64_t client; /* id */
+
+	/* What goes first; "" nothing. */
+	char old_iqn[TARGET_NAME_MAX];
+	char old_disk[TARGET_ID_MAX];
+
+	/* What is made then, if `make`. */
+	bool make;
+	struct target_disk disk;
+	char name[CONFIG_HOST_MAX];
+	char images_path[256];
+	char overlay[40], boot[40], reset[40];
+	bool keep;
+	struct catalogue_chain chain;
+
+	/* The result, on the loop's thread. The job is freed after the call. */
+	void (*done)(void *arg, struct boot_disk_job *job, int result);
+	void *arg;
+	char error[TARGET_ERROR_MAX];
+	uint64_t took_ns;
+};
+
+int boot_disks_new(struct boot_disks **ret, struct loop *loop, struct targets *targets,
+		   const char *run_path);
+/* Jobs that have not begun are dropped without a call; one that runs is waited for by loop_free().
+ */
+void boot_disks_free(struct boot_disks *disks);
+
+/* Takes the job, which is malloc()ed. */
+void boot_disks_queue(struct boot_disks *disks, struct boot_disk_job *job);
+unsigned int boot_disks_waiting(const struct boot_disks *disks);
+
+/* engine.conf, before the first target. */
+int boot_disks_write_engine(const struct config *config, char error[TARGET_ERROR_MAX]);
+
+/* A UUID as text, random. */
+void boot_uuid(char ret[40]);
+/* Letters and digits, random. */
+void boot_secret(char ret[TARGET_SECRET_MAX]);
+
+#endif

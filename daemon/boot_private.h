@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of boot share: boot.c (DHCP, scripts), boot_watch.c (start, polling), boot_admin.c
+ * (people). */
+#ifndef BOOTWELL_BOOT_PRIVATE_H
+#define BOOTWELL_BOOT_PRIVATE_H
+
+#include "daemon/boot.h"
+#include "daemon/boot_clients.h"
+#include "daemon/boot_disk.h"
+#include "daemon/catalogue.h"
+#include "daemon/loop.h"
+
+struct boot_poll;
+
+struct boot {
+	struct loop *loop;
+	const struct config *config;
+	struct store *store;
+	struct catalogue *catalogue;
+	struct targets *targets; /* NULL: off */
+	struct boot_clients *clients;
+	struct boot_disks *disks;
+	struct boot_stats stats;
+	struct config_profile merged; /* of the last boot_profile() */
+
+	struct loop_source *timer; /* polling */
+	struct boot_poll *poll;    /* the look that is under way on a helper thread */
+	uint64_t slow_poll_ns;     /* CLOCK_MONOTONIC of the last look at everybody */
+};
+
+uint64_t boot_realtime_ns(void);
+
+/* Merged; valid until the next call. */
+const struct config_profile *boot_profile(struct boot *boot, const struct config_client *section,
+					  const struct store_client *rec);
+/* The section that is about this PC; NULL: none. */
+const struct config_client *boot_section(const struct boot *boot, const struct boot_client *client);
+
+void boot_send_menu(struct boot *boot, struct boot_client *client,
+		    const struct config_profile *profile, boot_script_fn done, void *arg);
+
+/* Looks often for a while: something happens. */
+void boot_watch_arm(struct boot *boot);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * LIO targets through configfs, of which this is the only writer: for one PC's disk a TCMU
+ * backstore, an IQN of its own with one portal group, one ACL with CHAP, one LUN. Nobody but that
+ * initiator with that secret can log in.
+ *
+ * The calls block, some of them for as long as tcmu-runner takes: they are made on a helper thread,
+ * one at a time (target_add and target_remove take turns by themselves). target_rescue() is the way
+ * out of a call that hangs, and may be called from another thread. Errors come with one sentence
+ * for a person.
+ */
+#ifndef BOOTWELL_TARGET_H
+#define BOOTWELL_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TARGET_ID_MAX     65  /* with NUL: of a disk, [A-Za-z0-9._-] */
+#define TARGET_NAME_MAX   224 /* with NUL: iSCSI names, RFC 7143 section 4.2.7 */
+#define TARGET_SECRET_MAX 17  /* with NUL: Windows wants 12 to 16 characters */
+#define TARGET_ERROR_MAX  320
+
+struct targets;
+
+struct target_disk {
+	char id[TARGET_ID_MAX];
+	char iqn[TARGET_NAME_MAX];
+	char initiator[TARGET_NAME_MAX];
+	char user[64];
+	char secret[TARGET_SECRET_MAX];
+	char serial[40]; /* a UUID: what the guest knows its disk by; stays the same over boots */
+	uint64_t size;   /* bytes */
+	uint16_t port;
+};
+
+/*
+ * `root`: NULL for the kernel's configfs, or a directory that stands in for it (tests). `run`:
+ * bootwelld's folder in /run, where the handler leaves ID.error.
+ */
+int targets_new(struct targets **ret, const char *root, const char *run);
+void targets_free(struct targets *targets); /* leaves the targets in the kernel */
+
+/* Whether the kernel has what is needed; loads what can be loaded. */
+int targets_check(struct targets *targets, char error[TARGET_ERROR_MAX]);
+
+/* Makes the target of a disk. What was made before a failure is taken back. */
+int target_add(struct targets *targets, const struct target_disk *disk,
+	       char error[TARGET_ERROR_MAX]);
+
+/* Ends the session, if there is one, and removes target and backstore; parts that are missing are
+ * fine. */
+int target_remove(struct targets *targets, const char *iqn, const char *id,
+		  char error[TARGET_ERROR_MAX]);
+
+/* Gets a target_add() or target_remove() that has hung since `seconds` out of the kernel. Any
+ * thread. */
+void target_rescue(struct targets *targets, unsigned int seconds);
+
+struct target_session {
+	bool logged_in;
+	char address[64]; /* of the initiator */
+};
+/* -ENOENT if the target is not there. Quick; does not wait for a target_add(). */
+int target_session(struct targets *targets, const char *iqn, struct target_session *ret);
+
+/* What an earlier run left: every IQN that begins with `prefix`, with the disk it serves. */
+struct target_found {
+	char iqn[TARGET_NAME_MAX];
+	char id[TARGET_ID_MAX];          /* "" if it has no backstore */
+	char initiator[TARGET_NAME_MAX]; /* "" if it has no ACL */
+	bool complete;                   /* enabled, with backstore, LUN and ACL */
+	bool logged_in;
+};
+int target_each(struct targets *targets, const char *prefix,
+		void (*fn)(void *arg, const struct target_found *found), void *arg);
+/* Backstores of ours that no target serves. */
+int target_each_orphan(struct targets *targets, void (*fn)(void *arg, const char *id), void *arg);
+
+/* For tests: sees every configfs operation, and fails it by returning -errno. */
+void targets_trace(struct targets *targets,
+		   int (*trace)(void *arg, const char *operation, const char *path,
+				const char *value),
+		   void *arg);
+
+#endif
