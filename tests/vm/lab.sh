@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The VM lab: an appliance and diskless PCs, virtual machines on a private wire. Source it after tests/lib.sh; README.md
+# beside this file tells how to write a test.
+#
+# The wire is a bridge in a network namespace of its own, so that nothing of it touches the machine's network; each
+# machine has a tap on it. The appliance is 10.77.0.1/24, the host's end of the wire 10.77.0.254 (lab_host runs a
+# command there: a real initiator, a TFTP client).
+#
+# Everything that is written lands in $LAB, a folder that goes with the test, except logs: $LAB_LOGS stays.
+# shellcheck shell=bash
+
+[ "$(id -u)" = 0 ] || skip_all "the VM lab needs root (network namespace, taps)"
+requires qemu-system-x86_64 qemu-img mmdebstrap python3 cpio zstd tcpdump ip sfdisk mke2fs mcopy grub-mkimage busybox
+LAB_NAME=${LAB_NAME:-$(basename "$0" .sh)}
+LAB=$TMP
+LAB_LOGS=$O/test/$LAB_NAME
+LAB_VM=$TOP/tests/vm
+LAB_ADDRESS=10.77.0.1
+rm -rf "$LAB_LOGS"
+mkdir -p "$LAB_LOGS"
+lab_began=${EPOCHREALTIME/./}
+declare -A lab_pid lab_mark lab_mac lab_firmware
+
+# lab_note TEXT: a line for the log, with the seconds since the start
+lab_note() {
+	local us=$((${EPOCHREALTIME/./} - lab_began))
+	printf '# %4d.%d s  %s\n' $((us / 1000000)) $((us / 100000 % 10)) "$*"
+}
+# lab_die TEXT: the lab itself is broken; the test ends
+lab_die() { echo "not ok - lab: $*"; failed=$((failed + 1)); exit 1; }
+
+# --- the wire --------------------------------------------------------------------------------------------------------
+# lab_start: trees, wire, accelerator. Once a test.
+lab_start() {
+	LAB_TREE=$("$LAB_VM/trees") || lab_die "no root trees"
+	local known
+	known=$(dirname "$LAB_TREE")/accel-$(cat /proc/sys/kernel/random/boot_id)
+	[ -s "$known" ] || "$LAB_VM/talk" accel "$LAB_TREE/kernel" >"$known"
+	LAB_ACCEL=${LAB_ACCEL:-$(cat "$known")}
+	if [ "$LAB_ACCEL" = kvm ]; then lab_accel=(-accel kvm -cpu host); else lab_accel=(-accel "tcg,thread=multi,tb-size=256" -cpu max,la57=off); fi
+	unshare -n sleep infinity &
+	lab_ns=$!
+	at_exit kill $lab_ns
+	at_exit lab_stop_all
+	wait_for 5 test "$(readlink /proc/self/ns/net)" != "$(readlink /proc/$lab_ns/ns/net)"
+	sleep 0.1
+	lab_host ip link set lo up
+	lab_host ip link add wire type bridge stp_state 0 forward_delay 0 mcast_snooping 0 || lab_die "no bridge"
+	lab_host sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
+	lab_host ip address add 10.77.0.254/24 dev wire
+	lab_host ip link set wire up
+	lab_host tcpdump -q -U -s 192 -i wire -w "$LAB_LOGS/wire.pcap" 2>/dev/null &
+	lab_pid[tcpdump]=$!
+	lab_note "accelerator $LAB_ACCEL, trees $LAB_TREE, logs $LAB_LOGS"
+}
+# lab_host COMMAND...: on the host's end of the wire
+lab_host() { nsenter -t $lab_ns -n -- "$@"; }
+lab_stop_all() { local p; for p in "${lab_pid[@]}"; do kill -9 "$p"; done; wait "${lab_pid[@]}"; }
+
+# lab_qemu NAME MEMORY-MIB CPUS QEMU-ARGUMENTS...: starts a machine; console in $LAB_LOGS/NAME.console
+lab_qemu() {
+	local name=$1 memory=$2 cpus=$3; shift 3
+	local args=("${lab_accel[@]}" -name "$name" -machine "q35,graphics=off" -m "$memory" -smp "$cpus" -nodefaults
+		-no-user-config -display none -vga none -serial stdio -qmp "unix:$LAB/$name.qmp,server=on,wait=off"
+		-device virtio-serial-pci -chardev "socket,id=agent,path=$LAB/$name.agent,server=on,wait=off"
+		-device "virtserialport,chardev=agent,name=lab" -device virtio-rng-pci
+		-netdev "tap,id=wire,ifname=tap-$name,script=no,downscript=no" "$@")
+	touch "$LAB_LOGS/$name.console"
+	console_mark "$name"
+	lab_host ip link delete "tap-$name" 2>/dev/null
+	lab_host ip tuntap add "tap-$name" mode tap vnet_hdr || lab_die "no tap"
+	lab_host ip link set "tap-$name" master wire up
+	echo "qemu-system-x86_64 ${args[*]}" >>"$LAB_LOGS/$name.qemu"
+	# The first process in the pipe is QEMU itself: $! would be the stamp.
+	lab_host qemu-system-x86_64 "${args[@]}" </dev/null 2>>"$LAB_LOGS/$name.qemu" \
+		> >("$LAB_VM/talk" stamp >>"$LAB_LOGS/$name.console") &
+	lab_pid[$name]=$!
+}
+# lab_alive NAME
+lab_alive() { [ -n "${lab_pid[$1]:-}" ] && kill -0 "${lab_pid[$1]}" 2>/dev/null; }
+# lab_kill NAME: its power is gone
+lab_kill() { kill -9 "${lab_pid[$1]}" 2>/dev/null; wait "${lab_pid[$1]}" 2>/dev/null; unset "lab_pid[$1]"; }
+# lab_cut NAME, lab_mend NAME: its network cable
+lab_cut() { lab_host ip link set "tap-$1" down; }
+lab_mend() { lab_host ip link set "tap-$1" up; }
+# lab_qmp NAME COMMAND...
+lab_qmp() { local n=$1; shift; "$LAB_VM/talk" qmp "$LAB/$n.qmp" "$@"; }
+
+# lab_run NAME COMMAND...: in the machine, by its agent; prints the output, returns the status. LAB_LIMIT: seconds.
+lab_run() { local n=$1; shift; "$LAB_VM/talk" run "$LAB/$n.agent" "${LAB_LIMIT:-60}" <<<"$*"; }
+# lab_script NAME: the same, the script from stdin
+lab_script() { "$LAB_VM/talk" run "$LAB/$1.agent" "${LAB_LIMIT:-60}"; }
+
+# console_mark NAME: what is on the console by now does not count for console_wait any more
+console_mark() { lab_mark[$1]=$(stat -c %s "$LAB_LOGS/$1.console"); }
+console_has() { tail -c "+$((${lab_mark[$1]} + 1))" "$LAB_LOGS/$1.console" | grep -aqE -- "$2"; }
+# console_wait NAME SECONDS REGEX [BAD]: until a line matches; fails when one matches BAD, or the machine ends, before
+console_wait() {
+	local end=$((SECONDS + $2))
+	until console_has "$1" "$3"; do
+		[ $SECONDS -lt $end ] || return 1
+		[ -z "${4:-}" ] || ! console_has "$1" "$4" || return 1
+		lab_alive "$1" || { sleep 0.5; console_has "$1" "$3"; return; }
+		sleep 0.2
+	done
+}
+# console_tail NAME: for the log of a failed test
+console_tail() { tail -n "${2:-25}" "$LAB_LOGS/$1.console" | LC_ALL=C tr -cd '\11\12\40-\176' | sed "s/^/#   $1: /"; }
+
+# --- the appliance ---------------------------------------------------------------------------------------------------
+# appliance_stage: a folder $LAB/stage with what the build made, laid out as it is installed. Tests may add files.
+appliance_stage() {
+	local s=$LAB/stage
+	[ -d "$s" ] && return
+	mkdir -p "$s"
+	[ -n "${LAB_BARE:-}" ] && return # nothing of ours: a stand-in is tried
+	make -s -C "$TOP" O="$O" DESTDIR="$s" PREFIX=/usr install >"$LAB_LOGS/install.log" 2>&1 ||
+		lab_die "make install failed: $(tail -3 "$LAB_LOGS/install.log")"
+	mkdir -p "$s/etc/systemd/system/multi-user.target.wants" "$s/etc/bootwell"
+	ln -sf /lib/systemd/system/tcmu-runner.service "$s/etc/systemd/system/multi-user.target.wants/"
+}
+# appliance_config: the configuration from stdin
+appliance_config() { appliance_stage; mkdir -p "$LAB/stage/etc/bootwell"; cat >"$LAB/stage/etc/bootwell/bootwell.conf"; }
+# appliance_file PATH: a file from stdin, e.g. appliance_file /etc/bootwell/x <<END
+appliance_file() { appliance_stage; mkdir -p "$LAB/stage${1%/*}"; cat >"$LAB/stage$1"; }
+
+# appliance_start: with the disks that it had, or new ones; returns when its agent answers
+appliance_start() {
+	appliance_stage
+	local root=$LAB/appliance.qcow2 data=$LAB/data.qcow2
+	[ -e "$root" ] || qemu-img create -q -f qcow2 -F raw -b "$LAB_TREE/appliance.ext4" "$root" || lab_die "no disk"
+	local drive="file=$data,format=qcow2,cache=unsafe"
+	if [ -n "${LAB_POWER:-}" ]; then
+		# A disk that forgets what was not flushed when its power goes.
+		requires nbdkit
+		[ -e "$LAB/data.raw" ] || cp --sparse=always "$LAB_TREE/data.ext4" "$LAB/data.raw"
+		nbdkit -f -U "$LAB/data.sock" --filter=cache file "$LAB/data.raw" >>"$LAB_LOGS/nbdkit.log" 2>&1 &
+		lab_pid[nbdkit]=$!
+		wait_for 10 test -S "$LAB/data.sock" || lab_die "nbdkit did not start"
+		drive="file=nbd+unix:///?socket=$LAB/data.sock,format=raw,cache=none"
+	else
+		[ -e "$data" ] || qemu-img create -q -f qcow2 -F raw -b "$LAB_TREE/data.ext4" "$data" || lab_die "no disk"
+	fi
+	mkdir -p "$LAB/cpio"
+	rm -rf "$LAB/cpio/inject"
+	cp -a "$LAB/stage" "$LAB/cpio/inject"
+	(cd "$LAB/cpio" && find . | cpio -o -H newc -R 0:0 --quiet) >"$LAB/initrd"
+	cat "$LAB_TREE/initrd" >>"$LAB/initrd"
+	lab_qemu appliance "${LAB_APPLIANCE_MEMORY:-1536}" "${LAB_APPLIANCE_CPUS:-2}" -kernel "$LAB_TREE/kernel" -initrd "$LAB/initrd" \
+		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off rw ${LAB_APPEND:-}" \
+		-drive "if=none,id=root,file=$root,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=root \
+		-drive "if=none,id=data,$drive" -device virtio-blk-pci,drive=data \
+		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:01,romfile="
+	LAB_LIMIT=${LAB_APPLIANCE_LIMIT:-120} lab_run appliance "systemctl is-system-running --wait" >/dev/null
+	appliance true || { console_tail appliance; lab_die "the appliance does not answer"; }
+	lab_note "the appliance answers"
+}
+# appliance COMMAND...: run in the appliance
+appliance() { lab_run appliance "$@"; }
+# appliance_power_cut: all at once, nothing is written any more. appliance_start starts it again.
+appliance_power_cut() {
+	local p=("${lab_pid[appliance]}" ${lab_pid[nbdkit]:+"${lab_pid[nbdkit]}"})
+	kill -9 "${p[@]}"
+	wait "${p[@]}" 2>/dev/null
+	unset "lab_pid[appliance]" "lab_pid[nbdkit]"
+	rm -f "$LAB/data.sock"
+	lab_note "the appliance's power is cut"
+}
+# appliance_stop: in order
+appliance_stop() {
+	appliance "systemctl --no-block --job-mode=replace-irreversibly start poweroff.target"
+	local end=$((SECONDS + 60))
+	while lab_alive appliance && [ $SECONDS -lt $end ]; do sleep 0.2; done
+	lab_alive appliance && return 1
+	unset "lab_pid[appliance]"
+}
+# appliance_kill9 PROCESS: kill -9 by name
+appliance_kill9() { appliance "pkill -9 -x $1 || kill -9 \$(pidof $1)"; }
+# appliance_image NAME: puts $LAB_TREE/NAME's SHA-256 as the appliance's disk has it; the appliance must be off
+appliance_image_sum() {
+	local disk=$LAB/data.raw
+	if [ -z "${LAB_POWER:-}" ]; then
+		disk=$LAB/data.check
+		qemu-img convert -O raw "$LAB/data.qcow2" "$disk"
+	fi
+	debugfs -R "cat /images/$1" "$disk" 2>/dev/null | sha256sum | cut -d' ' -f1
+	rm -f "$LAB/data.check"
+}
+# lab_end [IMAGE...]: stops all machines in order and checks that the base images are what they were
+lab_end() {
+	local i
+	for i in "${!lab_pid[@]}"; do case $i in appliance|nbdkit|tcpdump) ;; *) lab_kill "$i" ;; esac; done
+	lab_alive appliance && { appliance_stop || not_ok "the appliance stops in order"; }
+	[ -n "${lab_pid[nbdkit]:-}" ] && { kill "${lab_pid[nbdkit]}"; wait "${lab_pid[nbdkit]}"; unset "lab_pid[nbdkit]"; }
+	[ $# = 0 ] && set -- guest.vmdk guest.vhd
+	for i; do
+		check "the SHA-256 of $i is what it was" test "$(appliance_image_sum "$i")" = "$(awk -v f="$i" '$2 == f { print $1 }' "$LAB_TREE/SHA256")"
+	done
+	lab_note "done"
+}
+
+# --- PCs -------------------------------------------------------------------------------------------------------------
+# pc_start NAME N [uefi] [QEMU-ARGUMENTS...]: a PC without a disk, MAC 52:54:00:77:01:N, starts from the network
+pc_start() {
+	local name=$1 n=$2 firmware=bios; shift 2
+	[ "${1:-}" = uefi ] && { firmware=uefi; shift; }
+	lab_mac[$name]=52:54:00:77:01:$(printf %02x "$n")
+	lab_firmware[$name]=$firmware
+	local args=(-uuid "00000000-0000-4000-8000-0000000000$(printf %02x "$n")") rom=
+	if [ $firmware = uefi ]; then
+		# No option ROM: the card is driven by the firmware, and PXE is EDK2's own.
+		cp /usr/share/OVMF/OVMF_VARS_4M.fd "$LAB/$name.vars"
+		args+=(-drive "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd" -drive "if=pflash,format=raw,file=$LAB/$name.vars")
+		rom=",romfile="
+	fi
+	lab_qemu "$name" "${LAB_PC_MEMORY:-640}" "${LAB_PC_CPUS:-1}" "${args[@]}" \
+		-device "virtio-net-pci,netdev=wire,mac=${lab_mac[$name]},bootindex=1$rom" "$@"
+	lab_note "$name is switched on"
+}
+# pc_ready NAME [SECONDS]: until its agent answers
+pc_ready() {
+	console_wait "$1" "${2:-240}" 'login: ' 'No bootable device|Kernel panic|\(initramfs\)|BdsDxe: No bootable' && LAB_LIMIT=30 lab_run "$1" true && { lab_note "$1 is up"; return 0; }
+	console_tail "$1"
+	return 1
+}
+# pc_reset NAME: its reset button
+pc_reset() { console_mark "$1"; lab_qmp "$1" system_reset >/dev/null; }
