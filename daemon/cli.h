@@ -28,5 +28,8 @@ int cli_client(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_metrics(int argc, char **argv);
 int cli_dhcp(int argc, char **argv); /* scan */
+int cli_system(int argc, char **argv);	/* status|update FILE|settings FILE: the appliance */
+int cli_backup(int argc, char **argv);	/* FILE */
+int cli_restore(int argc, char **argv); /* FILE */
 
 #endif

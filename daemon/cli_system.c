@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * `bootwell system`: the appliance. `settings FILE` is for its start-up (initramfs/setup): checks
+ * the whole file as bootwelld does and prints [appliance] and [network NAME] for a shell. It runs
+ * before the state disk is there, so a name of an image may be one of the catalogue: that is looked
+ * at by `bootwell config check` later. The other words are initramfs/system, a script that only the
+ * appliance has.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/cli.h"
+#include "daemon/config.h"
+
+#define SYSTEM_SCRIPT "/usr/lib/bootwell/system"
+
+static void report(void *arg, const char *file, unsigned int line, const char *message)
+{
+	(void)arg;
+	if (line)
+		fprintf(stderr, "%s:%u: %s\n", file, line, message);
+	else
+		fprintf(stderr, "%s: %s\n", file, message);
+}
+
+static bool any_image(void *arg, const struct config *config, const char *name)
+{
+	(void)arg;
+	(void)config;
+	(void)name;
+	return true;
+}
+
+static void print_path(const char *name, const char *path)
+{
+	/* Paths have no blank (value_path()), but may have a quote. */
+	printf("%s='", name);
+	for (; *path; path++)
+		if (*path == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*path);
+	puts("'");
+}
+
+static int settings(const char *file)
+{
+	static const struct config_known known = {.image = any_image};
+	struct config *config;
+
+	if (config_read_known(&config, file, &known, report, NULL))
+		return CLI_FAILED;
+	print_path("CONF_PATH_STATE", config->state_path);
+	print_path("CONF_PATH_IMAGES", config->images_path);
+	print_path("CONF_PATH_STORE", config->store_path);
+	appliance_print(stdout, &config->appliance, config->network, config->networks);
+	config_free(config);
+	return fflush(stdout) ? CLI_FAILED : CLI_OK;
+}
+
+int cli_system(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "settings"))
+		return settings(argv[2]);
+	if (argc < 2 || (strcmp(argv[1], "status") && strcmp(argv[1], "update"))) {
+		fputs("usage: bootwell system status | update FILE [--older] | settings FILE\n",
+		      stderr);
+		return CLI_USAGE;
+	}
+	argv[0] = SYSTEM_SCRIPT;
+	execv(SYSTEM_SCRIPT, argv);
+	fprintf(stderr, "bootwell system %s: %s\n", argv[1],
+		errno == ENOENT ? "this is no appliance: the system is updated by Debian's packages"
+				: strerror(errno));
+	return CLI_FAILED;
+}
