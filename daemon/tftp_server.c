@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Requests. What a stranger can make us do is bounded: requests a second from one address, transfers at once (when the
+ * table is full, the oldest one that nobody has confirmed makes way, so a flood of spoofed requests does not lock PCs
+ * out), answers to an address that never answered. Only requests to one of our own unicast addresses are served.
+ */
+#include "daemon/tftp_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define NS	      1000000000ull
+#define RETRY_NS      (5 * NS)
+#define RECV_BUFFERS  256
+#define SOCKET_BUFFER (1 << 20) /* bytes */
+
+const char *tftp_path_name(enum tftp_path path)
+{
+	static const char *const name[TFTP_PATHS] = {"user", "tc", "xdp"};
+
+	return (unsigned int)path < TFTP_PATHS ? name[path] : "?";
+}
+
+/* --- requests ----------------------------------------------------------------------------------------------------- */
+struct asked {
+	uint32_t client, local;
+	uint16_t port;
+	int ifindex;
+};
+
+static bool read_addresses(struct asked *asked, const struct loop_datagram *dgram)
+{
+	const struct sockaddr_in *from = (const struct sockaddr_in *)dgram->name;
+
+	if (!from || dgram->name_length < sizeof(*from) || from->sin_family != AF_INET)
+		return false;
+	asked->client = ntohl(from->sin_addr.s_addr);
+	asked->port = ntohs(from->sin_port);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(dgram->control); c; c = CMSG_NXTHDR(dgram->control, c)) {
+		struct in_pktinfo info;
+
+		if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_PKTINFO || c->cmsg_len < CMSG_LEN(sizeof(info)))
+			continue;
+		memcpy(&info, CMSG_DATA(c), sizeof(info));
+		asked->ifindex = info.ipi_ifindex;
+		asked->local = ntohl(info.ipi_addr.s_addr);
+		return asked->client && asked->port;
+	}
+	return false;
+}
+
+static void refuse(struct tftp_server *server, const struct asked *asked, enum tftp_error code, const char *text,
+		   const char *name)
+{
+	tftp_send_error(server, server->fd, asked->local, asked->client, asked->port, code, text);
+	log_limited(&server->log_refused, 5, LOG_LEVEL_INFO, "TFTP: %u.%u.%u.%u asks for %s: %s", asked->client >> 24,
+		    asked->client >> 16 & 255, asked->client >> 8 & 255, asked->client & 255, name, text);
+}
+
+static bool make_room(struct tftp_server *server)
+{
+	if (server->stats.sessions < server->config->tftp_sessions_max)
+		return true;
+	server->stats.limited++;
+	log_limited(&server->log_full, 1, LOG_LEVEL_WARNING,
+		    "TFTP: %u transfers at once, as many as [tftp] sessions allows; the oldest unanswered one makes way",
+		    server->stats.sessions);
+	return tftp_session_evict(server);
+}
+
+static void serve(struct tftp_server *server, const struct asked *asked, const struct tftp_request *request)
+{
+	struct tftp_session *session = tftp_session_find(server, asked->client, asked->port);
+	const char *text;
+	enum tftp_error code;
+	int r;
+
+	if (session) {
+		server->stats.repeated++;
+		if (tftp_session_repeated(session, request) == TFTP_REPEAT_ABSORBED)
+			return;
+		tftp_session_free(session);
+	}
+	if (request->write) {
+		refuse(server, asked, TFTP_ERROR_ACCESS, "this server only sends", request->name);
+		return;
+	}
+	if (!make_room(server)) {
+		refuse(server, asked, TFTP_ERROR_OTHER, "server is busy, try again", request->name);
+		return;
+	}
+	r = tftp_session_new(server, request, asked->client, asked->port, asked->local, asked->ifindex);
+	if (r == 0)
+		return;
+	code = tftp_content_error(r, &text);
+	refuse(server, asked, code, text, request->name);
+}
+
+static void on_datagram(void *arg, const struct loop_datagram *dgram)
+{
+	struct tftp_server *server = arg;
+	struct tftp_request request;
+	struct asked asked;
+	int r;
+
+	if (dgram->truncated || !read_addresses(&asked, dgram) || !netif_address_own(server->netif, asked.local)) {
+		server->stats.malformed++;
+		return;
+	}
+	if (!ratelimit_take(server->limit, asked.client, loop_now(server->loop))) {
+		server->stats.limited++;
+		return;
+	}
+	r = tftp_request_parse(&request, dgram->data, dgram->length);
+	if (r == -EOPNOTSUPP) {
+		server->stats.requests++;
+		refuse(server, &asked, TFTP_ERROR_OPERATION, "mode is neither octet nor netascii", request.name);
+	} else if (r < 0) {
+		server->stats.malformed++;
+	} else {
+		server->stats.requests++;
+		serve(server, &asked, &request);
+	}
+}
+
+/* --- sockets and folders ------------------------------------------------------------------------------------------ */
+static void problem(struct tftp_server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void problem(struct tftp_server *server, const char *format, ...)
+{
+	char text[sizeof(server->problem[0])];
+	bool known = false;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (unsigned int i = 0; i < TFTP_PROBLEMS; i++)
+		known |= !strcmp(server->problem[i], text);
+	if (!known)
+		log_error("%s", text);
+	if (server->problems < TFTP_PROBLEMS)
+		snprintf(server->problem[server->problems++], sizeof(text), "%s", text);
+}
+
+const char *tftp_server_problem(const struct tftp_server *server, unsigned int n)
+{
+	return n < server->problems ? server->problem[n] : NULL;
+}
+
+static int open_socket(uint16_t port)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, size = SOCKET_BUFFER, r;
+
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	return fd;
+}
+
+static void close_socket(struct tftp_server *server)
+{
+	loop_source_free(server->recv);
+	server->recv = NULL;
+	if (server->fd >= 0)
+		close(server->fd);
+	server->fd = -1;
+}
+
+static void sync_socket(struct tftp_server *server)
+{
+	const struct config *c = server->config;
+	int r;
+
+	if (server->fd >= 0 && (!c->tftp || server->port != c->tftp_port))
+		close_socket(server);
+	if (!c->tftp || server->fd >= 0)
+		return;
+	r = open_socket(c->tftp_port);
+	if (r >= 0) {
+		server->fd = r;
+		server->port = c->tftp_port;
+		r = loop_add_recv(server->loop, server->fd, TFTP_REQUEST_MAX + 1, RECV_BUFFERS, on_datagram, server,
+				  &server->recv);
+		if (r < 0)
+			close_socket(server);
+	}
+	if (r == -EADDRINUSE)
+		problem(server,
+			"TFTP is not served: another program has UDP port %u; find it with `ss -ulpn sport = %u` and stop it "
+			"(tried again every few seconds)",
+			c->tftp_port, c->tftp_port);
+	else if (r == -EPERM || r == -EACCES)
+		problem(server,
+			"TFTP is not served: UDP port %u may not be opened; start the server as root or with "
+			"CAP_NET_BIND_SERVICE",
+			c->tftp_port);
+	else if (r < 0)
+		problem(server, "TFTP is not served: UDP port %u cannot be opened: %s (tried again)", c->tftp_port,
+			strerror(-r));
+}
+
+static void sync_root(struct tftp_server *server)
+{
+	const struct config *c = server->config;
+	int fd;
+
+	if (!c->tftp)
+		return;
+	fd = open(c->tftp_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		problem(server,
+			"TFTP has no files: the folder %s cannot be opened: %s; install the package ipxe or set [tftp] root",
+			c->tftp_root, strerror(errno));
+		return;
+	}
+	if (server->root_fd >= 0)
+		close(server->root_fd);
+	server->root_fd = fd;
+}
+
+/* --- the fast path's links ---------------------------------------------------------------------------------------- */
+/* Those that a subnet names; all that have an address when none does. */
+static bool is_of_interest(const struct tftp_server *server, const struct netif_link *link)
+{
+	const struct config *c = server->config;
+	bool named = false;
+
+	for (size_t i = 0; i < c->subnets; i++) {
+		if (*c->subnet[i].interface && !strcmp(c->subnet[i].interface, link->name))
+			return true;
+		named |= *c->subnet[i].interface;
+	}
+	return !named && netif_address_at(server->netif, link->index, 0);
+}
+
+static void sync_links(struct tftp_server *server)
+{
+	const struct netif_link *link;
+
+	for (size_t i = 0; server->fast && (link = netif_link_at(server->netif, i)); i++) {
+		if (!link->loopback && link->up && is_of_interest(server, link))
+			tftp_fastpath_attach(server->fast, link->index);
+	}
+}
+
+static void open_fastpath(struct tftp_server *server)
+{
+	const struct config *c = server->config;
+	struct tftp_fastpath_config fast = {
+		.memory = c->tftp_fastpath_memory,
+		.sessions_max = c->tftp_sessions_max > 65536 ? 65536 : c->tftp_sessions_max,
+	};
+	int r = tftp_fastpath_mode_parse(c->tftp_fastpath, &fast.mode);
+
+	if (r < 0 || !c->tftp || fast.mode == TFTP_FASTPATH_OFF)
+		return;
+	r = tftp_fastpath_new(&server->fast, &fast);
+	if (r >= 0)
+		return;
+	server->fast = NULL;
+	log_notice("TFTP: the kernel's fast path is not used: %s; all is served in user space",
+		   r == -EPERM ? "CAP_BPF and CAP_NET_ADMIN are missing" : strerror(-r));
+}
+
+static void close_fastpath(struct tftp_server *server)
+{
+	for (struct tftp_session *s = server->first; s; s = s->next)
+		tftp_session_leave_kernel(s);
+	tftp_fastpath_free(server->fast);
+	server->fast = NULL;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+static void sync_all(struct tftp_server *server)
+{
+	server->problems = 0;
+	sync_root(server);
+	sync_socket(server);
+	for (unsigned int i = server->problems; i < TFTP_PROBLEMS; i++)
+		server->problem[i][0] = '\0';
+	sync_links(server);
+	loop_timer_set(server->retry, server->problems ? loop_now(server->loop) + RETRY_NS : UINT64_MAX);
+}
+
+static void on_change(void *arg)
+{
+	sync_all(arg);
+}
+
+static void on_tick(void *arg)
+{
+	struct tftp_server *server = arg;
+
+	tftp_fastpath_tick(server->fast, loop_now(server->loop));
+	loop_timer_set(server->tick, server->fast ? loop_now(server->loop) + NS : UINT64_MAX);
+}
+
+/* Each transfer has a socket: the soft limit of 1,024 files would be the first to be reached. */
+static void raise_file_limit(const struct config *config)
+{
+	struct rlimit limit;
+	rlim_t wanted = (rlim_t)config->tftp_sessions_max * 2 + 1024;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	if (limit.rlim_max < wanted && geteuid() == 0)
+		limit.rlim_max = wanted;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_notice("TFTP: the limit of open files stays at %llu", (unsigned long long)limit.rlim_cur);
+}
+
+static int start(struct tftp_server *server)
+{
+	int r = ratelimit_new(&server->limit, TFTP_SOURCE_RATE, TFTP_SOURCE_BURST);
+
+	if (!r)
+		r = loop_add_timer(server->loop, UINT64_MAX, on_change, server, &server->retry);
+	if (!r)
+		r = loop_add_timer(server->loop, UINT64_MAX, on_tick, server, &server->tick);
+	if (!r)
+		r = netif_watch_add(server->netif, on_change, server, &server->watch);
+	return r;
+}
+
+int tftp_server_new(struct tftp_server **ret, struct loop *loop, struct netif *netif, const struct config *config,
+		    struct boot *boot)
+{
+	struct tftp_server *server = calloc(1, sizeof(*server));
+	int r;
+
+	if (!server)
+		return -ENOMEM;
+	server->loop = loop;
+	server->netif = netif;
+	server->config = config;
+	server->boot = boot;
+	server->fd = server->root_fd = -1;
+	r = start(server);
+	if (r < 0) {
+		tftp_server_free(server);
+		return r;
+	}
+	raise_file_limit(config);
+	open_fastpath(server);
+	sync_all(server);
+	on_tick(server);
+	*ret = server;
+	return 0;
+}
+
+int tftp_server_reload(struct tftp_server *server, const struct config *config)
+{
+	const struct config *old = server->config;
+	bool fast = strcmp(old->tftp_fastpath, config->tftp_fastpath) || old->tftp != config->tftp ||
+		    old->tftp_fastpath_memory != config->tftp_fastpath_memory ||
+		    old->tftp_sessions_max != config->tftp_sessions_max;
+
+	server->config = config;
+	raise_file_limit(config);
+	if (fast) {
+		close_fastpath(server);
+		open_fastpath(server);
+	}
+	sync_all(server);
+	on_tick(server);
+	return 0;
+}
+
+void tftp_server_free(struct tftp_server *server)
+{
+	if (!server)
+		return;
+	while (server->first)
+		tftp_session_free(server->first);
+	close_socket(server);
+	if (server->root_fd >= 0)
+		close(server->root_fd);
+	netif_watch_free(server->watch);
+	loop_source_free(server->retry);
+	loop_source_free(server->tick);
+	tftp_fastpath_free(server->fast);
+	ratelimit_free(server->limit);
+	free(server);
+}
+
+const struct tftp_stats *tftp_server_stats(struct tftp_server *server)
+{
+	struct tftp_fastpath_stats fast = {0};
+
+	if (server->fast)
+		tftp_fastpath_stats(server->fast, &fast);
+	server->stats.blocks[TFTP_PATH_TC] = fast.tc.blocks;
+	server->stats.bytes[TFTP_PATH_TC] = fast.tc.bytes;
+	server->stats.blocks[TFTP_PATH_XDP] = fast.xdp.blocks;
+	server->stats.bytes[TFTP_PATH_XDP] = fast.xdp.bytes;
+	return &server->stats;
+}
