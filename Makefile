@@ -41,11 +41,11 @@ CPPFLAGS += -D_GNU_SOURCE -DBOOTWELL_VERSION='"$(VERSION)"' -I. -I$(O)
 CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu17 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wshadow \
             -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden -fPIC -pthread -msse4.2 $(EXTRA_CFLAGS)
-LDFLAGS  += -pthread $(EXTRA_LDFLAGS)
+LDFLAGS  += -pthread -Wl,--as-needed $(EXTRA_LDFLAGS)
 
 pc = $(shell pkg-config --$(1) $(2) 2>/dev/null)
 ENGINE_PKGS := liburing zlib
-DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd libcap-ng zlib
+DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd libcap-ng zlib nettle libcurl
 CPPFLAGS    += $(call pc,cflags,libnl-3.0)
 ENGINE_LIBS  = $(call pc,libs,$(ENGINE_PKGS))
 DAEMON_LIBS  = $(call pc,libs,$(DAEMON_PKGS))
