@@ -268,6 +268,20 @@ static int chunk_load(struct tftp_fastpath_file *file, uint32_t index)
 	return 0;
 }
 
+/*
+ * Changed so recently that another change could leave the same times behind: file systems count time in ticks of up to
+ * 10 ms. Such content is good for whoever has it now, but is not found again.
+ */
+static bool file_fresh(const struct tftp_file_id *id)
+{
+	struct timespec now;
+	int64_t age;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	age = (now.tv_sec - id->ctime.tv_sec) * 1000000000ll + now.tv_nsec - id->ctime.tv_nsec;
+	return age >= 0 && age < 50000000;
+}
+
 int tftp_fastpath_file_load(struct tftp_fastpath_file *file, uint64_t bytes)
 {
 	uint32_t index = __atomic_load_n(&file->loaded, __ATOMIC_ACQUIRE);
@@ -290,6 +304,8 @@ int tftp_fastpath_file_load(struct tftp_fastpath_file *file, uint64_t bytes)
 			r = -ESTALE;
 		if (r < 0)
 			goto failed;
+		if (file_fresh(&id))
+			__atomic_store_n(&file->stale, true, __ATOMIC_RELAXED);
 		close(file->fd);
 		file->fd = -1;
 	}
