@@ -15,11 +15,10 @@ LAB_NAME=${LAB_NAME:-$(basename "$0" .sh)}
 LAB=$TMP
 LAB_LOGS=$O/test/$LAB_NAME
 LAB_VM=$TOP/tests/vm
-LAB_ADDRESS=10.77.0.1
 rm -rf "$LAB_LOGS"
 mkdir -p "$LAB_LOGS"
 lab_began=${EPOCHREALTIME/./}
-declare -A lab_pid lab_mark lab_mac lab_firmware
+declare -A lab_pid lab_mark lab_mac
 
 # lab_note TEXT: a line for the log, with the seconds since the start
 lab_note() {
@@ -37,7 +36,9 @@ lab_start() {
 	known=$(dirname "$LAB_TREE")/accel-$(cat /proc/sys/kernel/random/boot_id)
 	[ -s "$known" ] || "$LAB_VM/talk" accel "$LAB_TREE/kernel" >"$known"
 	LAB_ACCEL=${LAB_ACCEL:-$(cat "$known")}
-	if [ "$LAB_ACCEL" = kvm ]; then lab_accel=(-accel kvm -cpu host); else lab_accel=(-accel "tcg,thread=multi,tb-size=256" -cpu max,la57=off); fi
+	# Without 5-level paging, which makes every miss of the emulated TLB one step longer.
+	lab_accel=(-accel "tcg,thread=multi,tb-size=256" -cpu "max,la57=off")
+	[ "$LAB_ACCEL" = tcg ] || lab_accel=(-accel kvm -cpu host)
 	unshare -n sleep infinity &
 	lab_ns=$!
 	at_exit kill $lab_ns
@@ -49,7 +50,7 @@ lab_start() {
 	lab_host sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
 	lab_host ip address add 10.77.0.254/24 dev wire
 	lab_host ip link set wire up
-	lab_host tcpdump -q -U -s 192 -i wire -w "$LAB_LOGS/wire.pcap" 2>/dev/null &
+	lab_host tcpdump -q -U -s 600 -i wire -w "$LAB_LOGS/wire.pcap" 2>/dev/null &
 	lab_pid[tcpdump]=$!
 	lab_note "accelerator $LAB_ACCEL, trees $LAB_TREE, logs $LAB_LOGS"
 }
@@ -121,6 +122,33 @@ appliance_stage() {
 }
 # appliance_config: the configuration from stdin
 appliance_config() { appliance_stage; mkdir -p "$LAB/stage/etc/bootwell"; cat >"$LAB/stage/etc/bootwell/bootwell.conf"; }
+# appliance_config_default [EXTRA]: the room that most tests want; EXTRA are more lines, e.g. [client] sections
+appliance_config_default() {
+	appliance_config <<-END
+		[server]
+		state = /srv/bootwell/state
+		[dhcp]
+		mode = full
+		interface = eth0
+		range = 10.77.0.100-10.77.0.200
+		[tftp]
+		root = /usr/lib/ipxe
+		[images]
+		path = /srv/bootwell/images
+		[write-back]
+		path = /srv/bootwell/store
+		size = 2G
+		[clients]
+		ask-name = no
+		[image debian]
+		file = guest.vmdk
+		[image debian-vhd]
+		file = guest.vhd
+		[group default]
+		image = debian
+		${1:-}
+	END
+}
 # appliance_file PATH: a file from stdin, e.g. appliance_file /etc/bootwell/x <<END
 appliance_file() { appliance_stage; mkdir -p "$LAB/stage${1%/*}"; cat >"$LAB/stage$1"; }
 
@@ -205,7 +233,6 @@ pc_start() {
 	local name=$1 n=$2 firmware=bios; shift 2
 	[ "${1:-}" = uefi ] && { firmware=uefi; shift; }
 	lab_mac[$name]=52:54:00:77:01:$(printf %02x "$n")
-	lab_firmware[$name]=$firmware
 	local args=(-uuid "00000000-0000-4000-8000-0000000000$(printf %02x "$n")") rom=
 	if [ $firmware = uefi ]; then
 		# No option ROM: the card is driven by the firmware, and PXE is EDK2's own.
