@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "tcmu-handler/image/bytes.h"
-#include "tcmu-handler/image/vmdk.h"
+#include "tcmu-handler/image/vmdk_private.h"
 
 static int check_name(const struct image *img, const char *name, struct image_error *err)
 {

@@ -16,7 +16,7 @@
 #include <strings.h>
 
 #include "tcmu-handler/image/utf.h"
-#include "tcmu-handler/image/vmdk.h"
+#include "tcmu-handler/image/vmdk_private.h"
 
 struct parser {
 	struct vmdk_descriptor *d;

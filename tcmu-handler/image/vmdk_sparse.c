@@ -20,7 +20,7 @@
 
 #include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/image/ranges.h"
-#include "tcmu-handler/image/vmdk.h"
+#include "tcmu-handler/image/vmdk_private.h"
 
 struct sparse {
 	struct image *img;
