@@ -6,19 +6,15 @@
  * configfs may wait behind a target that is being removed.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "daemon/boot_private.h"
 #include "daemon/config_value.h"
+#include "daemon/disk_stats.h"
 #include "daemon/ipxe_script.h"
 #include "daemon/log.h"
-#include "tcmu-handler/stats.h"
 
 #define SECOND     1000000000ull
 #define FAST_EVERY (SECOND / 4)
@@ -47,34 +43,17 @@ struct boot_poll {
 /* --- on the helper thread
  * ----------------------------------------------------------------------------------------- */
 
-static uint64_t first_read_of(const char *run, const char *disk)
-{
-	struct stats_disk stats;
-	char path[400];
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/disk/%s.stat", run, disk);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = pread(fd, &stats, offsetof(struct stats_disk, last_io_ns), 0);
-	close(fd);
-	if (n != offsetof(struct stats_disk, last_io_ns) || stats.magic != STATS_MAGIC ||
-	    stats.version != STATS_VERSION)
-		return 0;
-	return stats.first_read_ns;
-}
-
 static int poll_work(void *arg)
 {
 	struct boot_poll *poll = arg;
+	struct stats_disk stats;
 
 	for (size_t i = 0; i < poll->count; i++) {
 		struct boot_poll_item *item = &poll->item[i];
 
 		item->error = target_session(poll->targets, item->iqn, &item->session);
-		item->first_read_ns = first_read_of(poll->run, item->disk);
+		if (!disk_stats_read(poll->run, item->disk, &stats))
+			item->first_read_ns = stats.first_read_ns;
 		item->seen_ns = boot_realtime_ns();
 	}
 	return 0;
