@@ -35,7 +35,8 @@ struct stats_disk {
 	uint64_t overlay_zero_bytes; /* gauge: bytes that are unmapped */
 	uint64_t store_write_bytes;  /* bytes written to the store for this disk, records included */
 	uint64_t map_bytes;	     /* gauge: memory of the overlay's map */
-	uint64_t reserved[32];
+	uint64_t boot[2];	     /* the UUID of the boot that first_read_ns belongs to, as bytes */
+	uint64_t reserved[30];
 };
 
 /* /run/bootwell/store.stat: the store and the shared cache, same rules. */

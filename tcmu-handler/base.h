@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Base images, opened once however many disks use them, and the cache that all of them share. base_cache.c has the
+ * design.
+ */
+#ifndef BOOTWELL_BASE_H
+#define BOOTWELL_BASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tcmu-handler/error.h"
+#include "tcmu-handler/image/image.h"
+#include "tcmu-handler/io.h"
+#include "tcmu-handler/iov.h"
+
+#define BASE_UNIT 65536 /* bytes: what the cache holds and evicts */
+
+struct base;
+struct base_cache;
+
+int base_cache_new(struct base_cache **ret, uint64_t bytes);
+void base_cache_free(struct base_cache *cache); /* no base is open; NULL is fine */
+
+/* `key` tells whether two disks mean the same images; the chain becomes the cache's also when this fails. */
+struct base *base_find(struct base_cache *cache, const char *key); /* one reference more, or NULL */
+int base_add(struct base_cache *cache, const char *key, struct image *chain, struct base **ret);
+void base_put(struct base *base);
+uint64_t base_size(const struct base *base);
+
+/*
+ * Copies what the cache has of [offset, offset+length) to dst at `at`, up to the first unit that it has not. Returns
+ * the bytes copied. Never blocks, takes no lock.
+ */
+uint64_t base_copy(struct base *base, uint64_t offset, uint64_t length, struct iov_pos *dst, uint64_t at);
+
+/* A part of one unit that has to be fetched. */
+struct base_fetch {
+	struct base_fetch *next;
+	struct base *base;
+	uint64_t offset; /* bytes of the virtual disk */
+	uint64_t length; /* does not pass the end of the unit */
+	struct iov_pos dst;
+	uint64_t at;
+	void (*done)(struct base_fetch *fetch, int error); /* on any engine thread */
+	void *arg;
+};
+
+/* On an engine thread; `q` is its queue. done() may be called within. */
+void base_fetch(struct base_fetch *fetch, struct io_queue *q);
+
+struct base_counters {
+	uint64_t hits, misses, evictions; /* units; hits: copies */
+	uint64_t bytes, limit;
+};
+void base_cache_counters(const struct base_cache *cache, struct base_counters *ret);
+
+#endif

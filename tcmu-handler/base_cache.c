@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The cache of base images: frames of 64 KiB, each with one unit of the virtual disk of one base, inflated and composed
+ * of all parents.
+ *
+ * A hit takes no lock and writes nothing that others read. A base has a table (two levels, by unit number) of frame
+ * numbers. A frame has a version that is odd while its content changes; a reader takes the version, checks that the
+ * frame is the unit that it wants, copies, and looks at the version again. Frames are memory that is never given back,
+ * so a copy that raced with an eviction is only useless, and is done again the slow way.
+ *
+ * A miss happens on an engine thread, under the cache's lock: the first one takes a frame and reads, all others wait on
+ * the frame. 50 clients that boot at once read each unit once.
+ *
+ * Eviction is a clock. What makes a frame survive a turn of the hand is a hit in a later second than its loading: a
+ * scan that touches every sector of a unit once, however many requests that takes, leaves nothing behind.
+ */
+#include "tcmu-handler/base.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "tcmu-handler/inflate.h"
+
+#define LEAF		512
+#define COMPRESSED_MAX	(64u << 20) /* bytes of one compressed unit, packed or not */
+#define FRAMES_MIN	64
+
+struct frame {
+	uint32_t version; /* odd: not to be read */
+	uint32_t unit;
+	struct base *base; /* NULL: free */
+	uint32_t loaded;   /* second */
+	uint8_t touched;
+	uint8_t loading;
+	struct base_fetch *waiters;
+};
+
+struct base {
+	struct base_cache *cache;
+	struct base *next;
+	char *key;
+	struct image *chain;
+	uint64_t size;
+	unsigned int refs;
+	uint32_t units;
+	uint32_t **table; /* frame number + 1 */
+};
+
+struct base_cache {
+	pthread_mutex_t lock;
+	struct base *bases;
+	struct frame *frames;
+	uint8_t *memory;
+	uint32_t count, used, hand;
+	struct base_fetch *starved; /* no frame could be had */
+	uint64_t hits, misses, evictions;
+};
+
+/* One unit being read. */
+struct load {
+	struct base_cache *cache;
+	struct frame *frame;
+	struct io_queue *q;
+	unsigned int pending;
+	int error;
+};
+
+struct load_part {
+	struct io_op op;
+	struct load *load;
+	uint8_t *to;
+	struct image_extent extent;
+	uint8_t *packed; /* COMPRESSED */
+};
+
+static uint32_t second(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)ts.tv_sec;
+}
+
+static uint8_t *frame_memory(const struct base_cache *c, const struct frame *f)
+{
+	return c->memory + (size_t)(f - c->frames) * BASE_UNIT;
+}
+
+int base_cache_new(struct base_cache **ret, uint64_t bytes)
+{
+	struct base_cache *c = calloc(1, sizeof(*c));
+	uint64_t count = bytes / BASE_UNIT;
+
+	if (!c)
+		return -ENOMEM;
+	if (count < FRAMES_MIN)
+		count = FRAMES_MIN;
+	c->count = count > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)count;
+	c->frames = calloc(c->count, sizeof(*c->frames));
+	c->memory = mmap(NULL, (size_t)c->count * BASE_UNIT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!c->frames || c->memory == MAP_FAILED) {
+		if (c->memory != MAP_FAILED)
+			munmap(c->memory, (size_t)c->count * BASE_UNIT);
+		free(c->frames);
+		free(c);
+		return -ENOMEM;
+	}
+	madvise(c->memory, (size_t)c->count * BASE_UNIT, MADV_HUGEPAGE);
+	pthread_mutex_init(&c->lock, NULL);
+	*ret = c;
+	return 0;
+}
+
+void base_cache_free(struct base_cache *c)
+{
+	if (!c)
+		return;
+	munmap(c->memory, (size_t)c->count * BASE_UNIT);
+	pthread_mutex_destroy(&c->lock);
+	free(c->frames);
+	free(c);
+}
+
+/* --- bases ---------------------------------------------------------------------------------------------------- */
+
+struct base *base_find(struct base_cache *c, const char *key)
+{
+	struct base *b;
+
+	pthread_mutex_lock(&c->lock);
+	for (b = c->bases; b; b = b->next)
+		if (!strcmp(b->key, key)) {
+			b->refs++;
+			break;
+		}
+	pthread_mutex_unlock(&c->lock);
+	return b;
+}
+
+int base_add(struct base_cache *c, const char *key, struct image *chain, struct base **ret)
+{
+	struct base *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		goto fail;
+	b->cache = c;
+	b->chain = chain;
+	b->size = image_info(chain)->virtual_size;
+	b->units = (uint32_t)((b->size + BASE_UNIT - 1) / BASE_UNIT);
+	b->refs = 1;
+	b->key = strdup(key);
+	b->table = calloc(b->units / LEAF + 1, sizeof(*b->table));
+	if (!b->key || !b->table)
+		goto fail;
+	pthread_mutex_lock(&c->lock);
+	b->next = c->bases;
+	c->bases = b;
+	pthread_mutex_unlock(&c->lock);
+	*ret = b;
+	return 0;
+fail:
+	if (b) {
+		free(b->key);
+		free(b->table);
+	}
+	free(b);
+	image_close(chain);
+	return -ENOMEM;
+}
+
+static void frame_clear(struct base_cache *c, struct frame *f)
+{
+	if (!(f->version & 1))
+		__atomic_store_n(&f->version, f->version + 1, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (f->base) {
+		__atomic_store_n(&f->base->table[f->unit / LEAF][f->unit % LEAF], 0, __ATOMIC_RELAXED);
+		c->used--;
+	}
+	f->base = NULL;
+	f->touched = 0;
+}
+
+void base_put(struct base *b)
+{
+	struct base_cache *c;
+
+	if (!b)
+		return;
+	c = b->cache;
+	pthread_mutex_lock(&c->lock);
+	if (--b->refs) {
+		pthread_mutex_unlock(&c->lock);
+		return;
+	}
+	for (struct base **p = &c->bases; *p; p = &(*p)->next)
+		if (*p == b) {
+			*p = b->next;
+			break;
+		}
+	for (uint32_t i = 0; i < c->count; i++)
+		if (c->frames[i].base == b)
+			frame_clear(c, &c->frames[i]);
+	pthread_mutex_unlock(&c->lock);
+	for (uint32_t i = 0; i <= b->units / LEAF; i++)
+		free(b->table[i]);
+	free(b->table);
+	free(b->key);
+	image_close(b->chain);
+	free(b);
+}
+
+uint64_t base_size(const struct base *b)
+{
+	return b->size;
+}
+
+/* --- hits ------------------------------------------------------------------------------------------------------ */
+
+static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t length, struct iov_pos *dst, uint64_t at)
+{
+	struct base_cache *c = b->cache;
+	const uint32_t *leaf = __atomic_load_n(&b->table[unit / LEAF], __ATOMIC_ACQUIRE);
+	uint32_t number = leaf ? __atomic_load_n(&leaf[unit % LEAF], __ATOMIC_ACQUIRE) : 0;
+	struct frame *f;
+	uint32_t version;
+
+	if (!number)
+		return false;
+	f = &c->frames[number - 1];
+	version = __atomic_load_n(&f->version, __ATOMIC_ACQUIRE);
+	if ((version & 1) || f->base != b || f->unit != unit)
+		return false;
+	iov_put(dst, at, frame_memory(c, f) + skip, length);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (__atomic_load_n(&f->version, __ATOMIC_RELAXED) != version)
+		return false;
+	if (!f->touched && f->loaded != second())
+		f->touched = 1;
+	return true;
+}
+
+uint64_t base_copy(struct base *b, uint64_t offset, uint64_t length, struct iov_pos *dst, uint64_t at)
+{
+	uint64_t done = 0;
+
+	while (done < length) {
+		uint32_t skip = (uint32_t)((offset + done) % BASE_UNIT);
+		uint32_t n = BASE_UNIT - skip;
+
+		if (n > length - done)
+			n = (uint32_t)(length - done);
+		if (!copy_unit(b, (uint32_t)((offset + done) / BASE_UNIT), skip, n, dst, at + done))
+			break;
+		done += n;
+	}
+	return done;
+}
+
+/* --- misses ---------------------------------------------------------------------------------------------------- */
+
+/* A frame that can be filled: free, or the clock's choice. NULL: all are being filled. Lock held. */
+static struct frame *take_frame(struct base_cache *c)
+{
+	for (uint32_t i = 0; i < 2 * c->count + 1; i++) {
+		struct frame *f = &c->frames[c->hand];
+
+		c->hand = c->hand + 1 == c->count ? 0 : c->hand + 1;
+		if (f->loading)
+			continue;
+		if (f->base && f->touched) {
+			f->touched = 0;
+			f->loaded = second();
+			continue;
+		}
+		c->evictions += f->base != NULL;
+		frame_clear(c, f);
+		return f;
+	}
+	return NULL;
+}
+
+static void fetch_list_done(struct base_fetch *list, const uint8_t *memory, int error)
+{
+	while (list) {
+		struct base_fetch *w = list;
+
+		list = w->next;
+		if (!error)
+			iov_put(&w->dst, w->at, memory + w->offset % BASE_UNIT, w->length);
+		w->done(w, error);
+	}
+}
+
+static void load_end(struct load *load)
+{
+	struct base_cache *c = load->cache;
+	struct frame *f = load->frame;
+	struct io_queue *q = load->q;
+	struct base_fetch *waiters, *starved;
+	int error = load->error;
+
+	pthread_mutex_lock(&c->lock);
+	waiters = f->waiters;
+	f->waiters = NULL;
+	pthread_mutex_unlock(&c->lock);
+	/* Those who came first are served while nobody can take the frame away. */
+	fetch_list_done(waiters, frame_memory(c, f), error);
+	pthread_mutex_lock(&c->lock);
+	waiters = f->waiters;
+	f->waiters = NULL;
+	f->loading = 0;
+	if (error)
+		frame_clear(c, f);
+	else
+		__atomic_store_n(&f->version, f->version + 1, __ATOMIC_RELEASE);
+	starved = c->starved;
+	c->starved = NULL;
+	pthread_mutex_unlock(&c->lock);
+	free(load);
+	while (waiters) {
+		struct base_fetch *w = waiters;
+
+		waiters = w->next;
+		base_fetch(w, q);
+	}
+	while (starved) {
+		struct base_fetch *w = starved;
+
+		starved = w->next;
+		base_fetch(w, q);
+	}
+}
+
+static void part_done(struct io_op *op, int error)
+{
+	struct load_part *part = op->arg;
+	struct load *load = part->load;
+	const struct image_extent *e = &part->extent;
+
+	if (!error && part->packed) {
+		uint8_t *whole = malloc(e->unit_length);
+
+		error = whole ? inflate_unit(whole, e->unit_length, e->unit_least, part->packed, e->compressed_length) : -ENOMEM;
+		if (!error)
+			memcpy(part->to, whole + e->unit_skip, e->length);
+		free(whole);
+	}
+	if (error)
+		load->error = error;
+	free(part->packed);
+	free(part);
+	if (!--load->pending)
+		load_end(load);
+}
+
+static int load_part(struct load *load, const struct image_extent *e, uint8_t *to)
+{
+	struct load_part *part;
+
+	if (e->type == IMAGE_EXTENT_ZERO) {
+		memset(to, 0, e->length);
+		return 0;
+	}
+	part = calloc(1, sizeof(*part));
+	if (!part)
+		return -ENOMEM;
+	part->load = load;
+	part->to = to;
+	part->extent = *e;
+	if (e->type == IMAGE_EXTENT_COMPRESSED) {
+		if (e->compressed_length > COMPRESSED_MAX || e->unit_length > COMPRESSED_MAX ||
+		    (uint64_t)e->unit_skip + e->length > e->unit_length) {
+			free(part);
+			return -EUCLEAN;
+		}
+		part->packed = malloc(e->compressed_length + 1);
+		if (!part->packed) {
+			free(part);
+			return -ENOMEM;
+		}
+	}
+	io_op_single(&part->op, IO_READ, e->file->fd, part->packed ? part->packed : to,
+		     part->packed ? e->compressed_length : e->length, e->offset);
+	part->op.done = part_done;
+	part->op.arg = part;
+	load->pending++;
+	io_submit(load->q, &part->op);
+	return 0;
+}
+
+static void load_unit(struct base *b, struct frame *f, struct io_queue *q, struct load *load)
+{
+	uint64_t at = (uint64_t)f->unit * BASE_UNIT, end = at + BASE_UNIT;
+	uint8_t *to = frame_memory(b->cache, f);
+
+	if (end > b->size)
+		end = b->size;
+	load->cache = b->cache;
+	load->frame = f;
+	load->q = q;
+	load->pending = 1;
+	while (at < end && !load->error) {
+		struct image_extent e;
+		int r = image_map(b->chain, at, end - at, &e);
+
+		if (!r && (!e.length || e.length > end - at))
+			r = -EUCLEAN;
+		if (!r)
+			r = load_part(load, &e, to);
+		if (r < 0) {
+			load->error = r;
+			break;
+		}
+		at += e.length;
+		to += e.length;
+	}
+	if (!--load->pending)
+		load_end(load);
+}
+
+static uint32_t *table_entry(struct base *b, uint32_t unit)
+{
+	uint32_t **leaf = &b->table[unit / LEAF];
+
+	if (!*leaf) {
+		uint32_t *made = calloc(LEAF, sizeof(*made));
+
+		if (!made)
+			return NULL;
+		__atomic_store_n(leaf, made, __ATOMIC_RELEASE);
+	}
+	return &(*leaf)[unit % LEAF];
+}
+
+void base_fetch(struct base_fetch *w, struct io_queue *q)
+{
+	struct base *b = w->base;
+	struct base_cache *c = b->cache;
+	uint32_t unit = (uint32_t)(w->offset / BASE_UNIT), *entry;
+	struct load *load;
+	struct frame *f;
+
+	if (base_copy(b, w->offset, w->length, &w->dst, w->at) == w->length) {
+		w->done(w, 0);
+		return;
+	}
+	load = calloc(1, sizeof(*load));
+	pthread_mutex_lock(&c->lock);
+	entry = table_entry(b, unit);
+	if (!entry || !load) {
+		pthread_mutex_unlock(&c->lock);
+		free(load);
+		w->done(w, -ENOMEM);
+		return;
+	}
+	f = *entry ? &c->frames[*entry - 1] : NULL;
+	if (f && !f->loading) {
+		/* It came in between. */
+		pthread_mutex_unlock(&c->lock);
+		free(load);
+		base_fetch(w, q);
+		return;
+	}
+	c->misses++;
+	if (!f && !(f = take_frame(c))) {
+		w->next = c->starved;
+		c->starved = w;
+	} else if (f->loading) {
+		w->next = f->waiters;
+		f->waiters = w;
+	} else {
+		f->base = b;
+		f->unit = unit;
+		f->loading = 1;
+		f->loaded = second();
+		w->next = NULL;
+		f->waiters = w;
+		c->used++;
+		__atomic_store_n(entry, (uint32_t)(f - c->frames) + 1, __ATOMIC_RELEASE);
+		pthread_mutex_unlock(&c->lock);
+		load_unit(b, f, q, load);
+		return;
+	}
+	pthread_mutex_unlock(&c->lock);
+	free(load);
+}
+
+void base_cache_counters(const struct base_cache *c, struct base_counters *ret)
+{
+	ret->hits = c->hits;
+	ret->misses = c->misses;
+	ret->evictions = c->evictions;
+	ret->bytes = (uint64_t)c->used * BASE_UNIT;
+	ret->limit = (uint64_t)c->count * BASE_UNIT;
+}

@@ -1,0 +1,831 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Requests: a disk is an overlay over a shared base.
+ *
+ * A request begins in the caller's thread. What memory can answer is answered there, and that is most of it: writes
+ * only go to staging, reads come from staging, the zero set, and the base cache. What is left of a read is cut into
+ * pieces (a part of a unit of the base, or blocks of the store) that go to the disk's engine thread; the last piece
+ * that ends completes the request. A write that finds no page waits in the engine, and goes on from where it stopped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tcmu-handler/engine_private.h"
+
+#define WRITE_CHUNK (1u << 20) /* bytes under one lock */
+#define SLOT_READ_MAX (256u << 10)
+
+struct piece {
+	struct piece *next;
+	struct disk_request *r;
+	struct run run;
+	union {
+		struct base_fetch fetch;
+		struct {
+			struct io_op op;
+			uint8_t *buffer;
+		} slot;
+	};
+};
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* --- counters --------------------------------------------------------------------------------------------------- */
+
+static void add(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static void count(struct disk *d, enum disk_op op, uint64_t bytes, uint64_t start, int error)
+{
+	static const enum stats_op kind[] = {[DISK_READ] = STATS_READ, [DISK_WRITE] = STATS_WRITE, [DISK_FLUSH] = STATS_FLUSH,
+					     [DISK_UNMAP] = STATS_UNMAP, [DISK_WRITE_SAME] = STATS_WRITE};
+	struct stats_disk *s = d->stats;
+	uint64_t now = now_ns(CLOCK_MONOTONIC), ns = now > start ? now - start : 0;
+	unsigned int k = kind[op];
+	unsigned int bucket = ns < 1024 ? 0 : (unsigned int)(63 - __builtin_clzll(ns)) - 9;
+
+	if (bucket >= STATS_HISTOGRAM)
+		bucket = STATS_HISTOGRAM - 1;
+	add(&s->ops[k], 1);
+	add(&s->bytes[k], op == DISK_FLUSH ? 0 : bytes);
+	add(&s->latency_ns[k], ns);
+	add(&s->histogram[k][bucket], 1);
+	if (error)
+		add(&s->errors[k], 1);
+	if (op == DISK_READ && !s->first_read_ns)
+		s->first_read_ns = now_ns(CLOCK_REALTIME);
+	s->last_io_ns = now_ns(CLOCK_REALTIME_COARSE);
+}
+
+static void gauges(struct disk *d)
+{
+	struct overlay *ov = d->overlay;
+
+	if (!ov)
+		return;
+	pthread_mutex_lock(&ov->lock);
+	d->stats->overlay_bytes = ov->live_slots * OVERLAY_BLOCK;
+	d->stats->overlay_zero_bytes = (uint64_t)ov->map.zero_blocks * OVERLAY_BLOCK;
+	d->stats->store_write_bytes = ov->blocks_written * STORE_BLOCK;
+	d->stats->map_bytes = overlay_memory(ov);
+	pthread_mutex_unlock(&ov->lock);
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
+static void finish(struct disk_request *r, int error)
+{
+	struct disk *d = r->disk;
+
+	run_list_done(&r->runs);
+	count(d, r->op, r->length, r->start, error);
+	r->done(r, error);
+}
+
+static void piece_end(struct piece *p, int error)
+{
+	struct disk_request *r = p->r;
+
+	if (p->run.type == RUN_SLOT) {
+		overlay_run_done(r->disk->overlay, &p->run);
+		free(p->slot.buffer);
+	}
+	if (error)
+		__atomic_store_n(&r->error, error, __ATOMIC_RELAXED);
+	free(p);
+	if (!__atomic_sub_fetch(&r->pending, 1, __ATOMIC_ACQ_REL))
+		finish(r, __atomic_load_n(&r->error, __ATOMIC_RELAXED));
+}
+
+static void fetch_done(struct base_fetch *fetch, int error)
+{
+	piece_end(fetch->arg, error);
+}
+
+static void slot_done(struct io_op *op, int error)
+{
+	struct piece *p = op->arg;
+	struct iov_pos dst = p->r->pos;
+
+	if (!error)
+		iov_put(&dst, p->run.at, p->slot.buffer + p->run.source % STORE_BLOCK, p->run.length);
+	piece_end(p, error);
+}
+
+static void piece_start(struct piece *p, struct thread *t)
+{
+	struct disk *d = p->r->disk;
+
+	if (p->run.type == RUN_BASE) {
+		base_fetch(&p->fetch, t->q);
+		return;
+	}
+	/* Whole blocks, so that O_DIRECT is content whatever the device's sector is. */
+	uint64_t from = p->run.source / STORE_BLOCK * STORE_BLOCK;
+	uint64_t end = (p->run.source + p->run.length + STORE_BLOCK - 1) / STORE_BLOCK * STORE_BLOCK;
+
+	p->slot.buffer = aligned_alloc(STORE_BLOCK, end - from);
+	if (!p->slot.buffer) {
+		piece_end(p, -ENOMEM);
+		return;
+	}
+	add(&d->stats->overlay_read_bytes, p->run.length);
+	io_op_single(&p->slot.op, IO_READ, d->engine->store->fd, p->slot.buffer, end - from, from);
+	p->slot.op.done = slot_done;
+	p->slot.op.arg = p;
+	io_submit(t->q, &p->slot.op);
+}
+
+static struct piece *new_piece(struct disk_request *r, const struct run *run)
+{
+	struct piece *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->r = r;
+	p->run = *run;
+	if (run->type == RUN_BASE) {
+		p->fetch.base = r->disk->base;
+		p->fetch.offset = run->source;
+		p->fetch.length = run->length;
+		p->fetch.dst = r->pos;
+		p->fetch.at = run->at;
+		p->fetch.done = fetch_done;
+		p->fetch.arg = p;
+	}
+	p->next = r->pieces;
+	r->pieces = p;
+	r->pending++;
+	return p;
+}
+
+/* What the cache has is copied; the rest becomes pieces of a unit each. Bytes past the base are zero. */
+static int read_base(struct disk_request *r, const struct run *run)
+{
+	struct disk *d = r->disk;
+	uint64_t size = base_size(d->base), hit = 0;
+	struct run rest = *run;
+	uint64_t end = run->source + run->length;
+
+	if (end > size) {
+		uint64_t from = run->source > size ? run->source : size;
+
+		iov_zero(&r->pos, run->at + (from - run->source), end - from);
+		end = from;
+	}
+	while (rest.source < end) {
+		uint64_t n = base_copy(d->base, rest.source, end - rest.source, &r->pos, rest.at);
+
+		hit += n;
+		rest.source += n;
+		rest.at += n;
+		if (rest.source == end)
+			break;
+		rest.length = BASE_UNIT - rest.source % BASE_UNIT;
+		if (rest.length > end - rest.source)
+			rest.length = end - rest.source;
+		if (!new_piece(r, &rest))
+			return -ENOMEM;
+		add(&d->stats->base_miss_bytes, rest.length);
+		rest.source += rest.length;
+		rest.at += rest.length;
+	}
+	if (hit)
+		add(&d->stats->base_hit_bytes, hit);
+	return 0;
+}
+
+static int read_slots(struct disk_request *r, const struct run *run)
+{
+	struct run part = *run;
+	uint64_t left = run->length;
+
+	/* A piece drops the pin of its segment, and the run has one. */
+	while (left) {
+		part.length = left < SLOT_READ_MAX ? left : SLOT_READ_MAX;
+		left -= part.length;
+		if (left)
+			store_segment_pin(r->disk->engine->store, run->segment);
+		if (!new_piece(r, &part)) {
+			store_segment_drop(r->disk->engine->store, run->segment, left ? 2 : 1, 0, 0);
+			return -ENOMEM;
+		}
+		part.at += part.length;
+		part.source += part.length;
+	}
+	return 0;
+}
+
+static void drop_pieces(struct disk_request *r)
+{
+	while (r->pieces) {
+		struct piece *p = r->pieces;
+
+		r->pieces = p->next;
+		if (p->run.type == RUN_SLOT)
+			overlay_run_done(r->disk->overlay, &p->run);
+		free(p);
+	}
+	r->pending = 0;
+}
+
+static int start_read(struct disk_request *r)
+{
+	struct disk *d = r->disk;
+	struct run whole = {.type = RUN_BASE, .length = r->length, .source = r->offset};
+	int e;
+
+	if (d->overlay)
+		e = overlay_read(d->overlay, r->offset, r->length, &r->pos, &r->runs);
+	else
+		e = run_list_add(&r->runs, &whole);
+	if (e < 0)
+		return e;
+	for (uint32_t i = 0; i < r->runs.count; i++) {
+		const struct run *run = &r->runs.run[i];
+
+		if (e < 0) {
+			if (run->type == RUN_SLOT)
+				overlay_run_done(d->overlay, run);
+			continue;
+		}
+		e = run->type == RUN_BASE ? read_base(r, run) : read_slots(r, run);
+	}
+	if (e < 0) {
+		drop_pieces(r);
+		return e;
+	}
+	if (!r->pending)
+		return 0;
+	disk_resume(r);
+	return 1;
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------------- */
+
+static bool all_zero(const struct iovec *iov, size_t cnt)
+{
+	for (size_t i = 0; i < cnt; i++) {
+		const uint8_t *p = iov[i].iov_base;
+
+		if (iov[i].iov_len && (p[0] || memcmp(p, p + 1, iov[i].iov_len - 1)))
+			return false;
+	}
+	return true;
+}
+
+static void flush_done(struct overlay_flush *flush, int error)
+{
+	struct disk_request *r = (struct disk_request *)((char *)flush - offsetof(struct disk_request, flush));
+
+	finish(r, error);
+}
+
+static int start_flush(struct disk_request *r)
+{
+	r->flush.done = flush_done;
+	return r->disk->overlay ? overlay_flush(r->disk->overlay, &r->flush) : 0;
+}
+
+/* One step of a write, or of zeros: whole blocks become a zero entry when there are many. Bytes, or -errno. */
+static int64_t write_step(struct disk_request *r)
+{
+	struct overlay *ov = r->disk->overlay;
+	uint64_t offset = r->offset + r->progress, left = r->length - r->progress;
+	uint64_t head = (OVERLAY_BLOCK - offset % OVERLAY_BLOCK) % OVERLAY_BLOCK;
+	int e;
+
+	if (!r->zeros)
+		return overlay_write(ov, offset, left < WRITE_CHUNK ? left : WRITE_CHUNK, &r->pos, r->progress);
+	if (head || left < OVERLAY_BLOCK)
+		return overlay_write(ov, offset, head && head < left ? head : left, NULL, 0);
+	left -= left % OVERLAY_BLOCK;
+	e = overlay_unmap(ov, (uint32_t)(offset / OVERLAY_BLOCK), (uint32_t)(left / OVERLAY_BLOCK));
+	return e < 0 ? e : (int64_t)left;
+}
+
+/* 0: done; 1: it waits; -errno */
+static int go_on_writing(struct disk_request *r)
+{
+	while (r->progress < r->length) {
+		int64_t n = write_step(r);
+
+		if (n == -EAGAIN) {
+			engine_park(r->disk->engine, r);
+			return 1;
+		}
+		if (n < 0)
+			return (int)n;
+		r->progress += (uint64_t)n;
+	}
+	return r->fua ? start_flush(r) : 0;
+}
+
+/* --- the way of a request ---------------------------------------------------------------------------------------- */
+
+static void resume_all(struct thread *t, struct work *work)
+{
+	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, resume));
+	struct disk_request *list;
+
+	pthread_mutex_lock(&d->lock);
+	list = d->resumed;
+	d->resumed = d->resumed_tail = NULL;
+	pthread_mutex_unlock(&d->lock);
+	while (list) {
+		struct disk_request *r = list;
+		struct piece *pieces = r->pieces;
+		int e;
+
+		list = r->next;
+		if (r->op != DISK_READ) {
+			e = go_on_writing(r);
+			if (e != 1)
+				finish(r, e);
+			continue;
+		}
+		/* The request may end with its last piece: do not look at it again. */
+		while (pieces) {
+			struct piece *p = pieces;
+
+			pieces = p->next;
+			piece_start(p, t);
+		}
+	}
+}
+
+void disk_resume(struct disk_request *r)
+{
+	struct disk *d = r->disk;
+
+	pthread_mutex_lock(&d->lock);
+	r->next = NULL;
+	if (d->resumed_tail)
+		d->resumed_tail->next = r;
+	else
+		d->resumed = r;
+	d->resumed_tail = r;
+	pthread_mutex_unlock(&d->lock);
+	thread_post(d->thread, &d->resume);
+}
+
+static int check_request(const struct disk *d, enum disk_op op, uint64_t offset, uint64_t length)
+{
+	if (op == DISK_FLUSH)
+		return 0;
+	if (offset % OVERLAY_SECTOR || length % OVERLAY_SECTOR)
+		return -EINVAL;
+	if (offset > d->config.size || length > d->config.size - offset)
+		return -ERANGE;
+	return op != DISK_READ && !d->overlay ? -EROFS : 0;
+}
+
+static void init_request(struct disk *d, struct disk_request *r)
+{
+	r->disk = d;
+	r->next = NULL;
+	r->pieces = NULL;
+	r->progress = 0;
+	r->pending = 0;
+	r->error = 0;
+	r->zeros = false;
+	iov_pos_init(&r->pos, r->iov, r->iov_cnt);
+	run_list_init(&r->runs);
+}
+
+int disk_submit(struct disk *d, struct disk_request *r)
+{
+	int e = check_request(d, r->op, r->offset, r->length);
+
+	r->start = now_ns(CLOCK_MONOTONIC);
+	init_request(d, r);
+	if (!e && (r->length || r->op == DISK_FLUSH)) {
+		switch (r->op) {
+		case DISK_READ:
+			e = start_read(r);
+			break;
+		case DISK_FLUSH:
+			e = start_flush(r);
+			break;
+		case DISK_UNMAP:
+			r->zeros = true;
+			e = go_on_writing(r);
+			break;
+		case DISK_WRITE_SAME:
+			for (size_t i = 0; i < r->iov_cnt; i++)
+				r->pos.period += r->iov[i].iov_len;
+			if (!r->pos.period || r->length % r->pos.period) {
+				e = -EINVAL;
+				break;
+			}
+			r->zeros = all_zero(r->iov, r->iov_cnt);
+			/* fall through */
+		case DISK_WRITE:
+			e = go_on_writing(r);
+			break;
+		}
+	}
+	if (e != 1) {
+		run_list_done(&r->runs);
+		count(d, r->op, r->length, r->start, e);
+	}
+	return e;
+}
+
+int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length, const struct iovec *iov, size_t iov_cnt)
+{
+	uint64_t start = now_ns(CLOCK_MONOTONIC);
+	struct iov_pos pos;
+	int e = check_request(d, op, offset, length);
+
+	if (e < 0 || !length)
+		return e;
+	iov_pos_init(&pos, iov, iov_cnt);
+	if (op == DISK_WRITE) {
+		if (fua && d->overlay->keep)
+			return -EAGAIN;
+		/* A part may have been taken: disk_submit() writes the same again. */
+		if (overlay_write(d->overlay, offset, length, &pos, 0) != (int64_t)length)
+			return -EAGAIN;
+	} else {
+		struct run_list runs;
+		bool hit;
+
+		if (offset + length > base_size(d->base))
+			return -EAGAIN;
+		run_list_init(&runs);
+		e = d->overlay ? overlay_read(d->overlay, offset, length, &pos, &runs) : -EAGAIN;
+		if (!d->overlay)
+			hit = base_copy(d->base, offset, length, &pos, 0) == length;
+		else
+			hit = !e;
+		for (uint32_t i = 0; d->overlay && !e && i < runs.count; i++) {
+			const struct run *run = &runs.run[i];
+
+			if (run->type == RUN_SLOT)
+				overlay_run_done(d->overlay, run);
+			hit = hit && run->type == RUN_BASE && base_copy(d->base, run->source, run->length, &pos, run->at) == run->length;
+			if (hit)
+				add(&d->stats->base_hit_bytes, run->length);
+		}
+		run_list_done(&runs);
+		if (!hit)
+			return -EAGAIN;
+	}
+	count(d, op, length, start, 0);
+	return 0;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static void run_kick(struct thread *t, struct work *work)
+{
+	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, kick));
+
+	overlay_work(d->overlay, t->q, false);
+}
+
+static void host_kick(struct overlay *ov, void *arg)
+{
+	struct disk *d = arg;
+
+	(void)ov;
+	thread_post(d->thread, &d->kick);
+}
+
+static void host_pages(struct overlay *ov, void *arg)
+{
+	struct disk *d = arg;
+
+	(void)ov;
+	engine_unpark(d->engine);
+}
+
+/* Once a second, on the disk's thread: what has been dirty for a while is written out. */
+void disk_tick(struct disk *d)
+{
+	gauges(d);
+	if (!d->overlay)
+		return;
+	if (!overlay_has_dirty(d->overlay)) {
+		d->age = 0;
+		return;
+	}
+	d->age++;
+	if (d->overlay->error || (d->overlay->keep && d->age >= 2) || d->age >= 30) {
+		pthread_mutex_lock(&d->overlay->lock);
+		d->overlay->write_all = d->overlay->retry = true;
+		pthread_mutex_unlock(&d->overlay->lock);
+		d->age = 0;
+		thread_post(d->thread, &d->kick);
+	}
+}
+
+static int open_layer(const struct disk_layer *layer, struct image **ret, struct engine_error *err)
+{
+	struct image_source src = {.name = layer->file, .format = layer->format, .size_override = layer->size_override};
+	struct image_error ierr = {.text = ""};
+	int r;
+
+	src.dirfd = open(layer->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (src.dirfd < 0)
+		return engine_fail(err, -errno, "The directory %s of the image cannot be opened: %s.", layer->dir, strerror(errno));
+	r = image_open(ret, &src, &ierr);
+	close(src.dirfd);
+	return r < 0 ? engine_fail(err, r, "%s/%s: %s", layer->dir, layer->file, ierr.text) : 0;
+}
+
+/* Parents first, each child takes its parent over. */
+static int open_chain(const struct disk_config *c, struct image **ret, struct engine_error *err)
+{
+	struct image *parent = NULL;
+
+	for (unsigned int i = c->layers; i-- > 0;) {
+		struct image_error ierr = {.text = ""};
+		struct image *img;
+		int r = open_layer(&c->layer[i], &img, err);
+
+		if (r < 0) {
+			image_close(parent);
+			return r;
+		}
+		r = parent ? image_set_parent(img, parent, &ierr) : 0;
+		if (r < 0) {
+			image_close(img);
+			image_close(parent);
+			return engine_fail(err, r, "%s/%s: %s", c->layer[i].dir, c->layer[i].file, ierr.text);
+		}
+		parent = img;
+	}
+	if (!parent)
+		return engine_fail(err, -EINVAL, "The disk %s has no image.", c->id);
+	if (image_needs_parent(parent)) {
+		image_close(parent);
+		return engine_fail(err, -ENODATA, "The image %s/%s needs a parent, and none is given.", c->layer[c->layers - 1].dir, c->layer[c->layers - 1].file);
+	}
+	*ret = parent;
+	return 0;
+}
+
+static int open_base(struct disk *d, struct engine_error *err)
+{
+	const struct disk_config *c = &d->config;
+	struct base_cache *cache = d->engine->cache;
+	struct image *chain;
+	char *key = NULL;
+	size_t length = 0;
+	FILE *f = open_memstream(&key, &length);
+	int r;
+
+	if (!f)
+		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", c->id);
+	fprintf(f, "%s\n", c->generation);
+	for (unsigned int i = 0; i < c->layers; i++)
+		fprintf(f, "%d %s\n%s\n%llu\n", c->layer[i].format, c->layer[i].dir, c->layer[i].file, (unsigned long long)c->layer[i].size_override);
+	if (fclose(f)) {
+		free(key);
+		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", c->id);
+	}
+	d->base = base_find(cache, key);
+	r = d->base ? 0 : open_chain(c, &chain, err);
+	if (!r && !d->base) {
+		r = base_add(cache, key, chain, &d->base);
+		if (r < 0)
+			engine_fail(err, r, "There is no memory for the image of the disk %s.", c->id);
+	}
+	free(key);
+	return r;
+}
+
+static int open_overlay(struct disk *d, struct engine_error *err)
+{
+	const struct disk_config *c = &d->config;
+	struct overlay_params p = {.store = d->engine->store, .staging = d->engine->staging, .size = c->size,
+				   .keep = c->mode == DISK_KEEP, .generation = c->generation,
+				   .host = {.kick = host_kick, .pages = host_pages, .arg = d}};
+
+	if (c->mode == DISK_READONLY)
+		return 0;
+	if (!d->engine->store)
+		return engine_fail(err, -ENODEV, "The disk %s is to be written to, and there is no write-back store.", c->id);
+	memcpy(p.uuid, c->overlay, 16);
+	memcpy(p.boot, c->boot, 16);
+	memcpy(p.reset, c->reset, 16);
+	return overlay_open(&d->overlay, &p, err);
+}
+
+static void open_stats(struct disk *d)
+{
+	char name[100];
+
+	snprintf(name, sizeof(name), "disk/%s.stat", d->config.id);
+	d->stats = stats_map(d->engine->config.run_dir, name, sizeof(*d->stats), STATS_VERSION);
+	if (!d->stats)
+		d->stats = &d->own_stats;
+	if (memcmp(d->stats->boot, d->config.boot, 16)) {
+		memcpy(d->stats->boot, d->config.boot, 16);
+		d->stats->first_read_ns = 0;
+	}
+	d->stats->opens++;
+	d->stats->opened_ns = now_ns(CLOCK_REALTIME);
+}
+
+static void join_thread(struct disk *d)
+{
+	struct engine *e = d->engine;
+
+	pthread_mutex_lock(&e->lock);
+	d->thread = &e->threads[e->next_thread++ % e->n_threads];
+	pthread_mutex_unlock(&e->lock);
+}
+
+int disk_open(struct disk **ret, struct engine *e, const struct disk_config *config, struct engine_error *err)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", config->id);
+	d->engine = e;
+	d->config = *config;
+	d->kick.run = run_kick;
+	d->resume.run = resume_all;
+	pthread_mutex_init(&d->lock, NULL);
+	join_thread(d);
+	r = open_base(d, err);
+	if (!r)
+		r = open_overlay(d, err);
+	if (r < 0) {
+		base_put(d->base);
+		pthread_mutex_destroy(&d->lock);
+		free(d);
+		return r;
+	}
+	open_stats(d);
+	pthread_mutex_lock(&d->thread->disks_lock);
+	d->next_in_thread = d->thread->disks;
+	d->thread->disks = d;
+	pthread_mutex_unlock(&d->thread->disks_lock);
+	*ret = d;
+	return 0;
+}
+
+struct barrier {
+	struct work work;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool passed;
+};
+
+static void pass(struct thread *t, struct work *work)
+{
+	struct barrier *b = (struct barrier *)work;
+
+	(void)t;
+	pthread_mutex_lock(&b->lock);
+	b->passed = true;
+	pthread_cond_signal(&b->cond);
+	pthread_mutex_unlock(&b->lock);
+}
+
+/* Returns when the thread has run all that was posted before. */
+static void pass_barrier(struct thread *t)
+{
+	struct barrier b = {.work = {.run = pass}, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+	thread_post(t, &b.work);
+	pthread_mutex_lock(&b.lock);
+	while (!b.passed)
+		pthread_cond_wait(&b.cond, &b.lock);
+	pthread_mutex_unlock(&b.lock);
+}
+
+static void step(struct engine *e)
+{
+	if (e->config.manual)
+		engine_poll(e, true);
+	else
+		usleep(500);
+}
+
+static void closed_flush(struct overlay_flush *flush, int error)
+{
+	(void)error;
+	__atomic_store_n(&flush->batch, UINT64_MAX, __ATOMIC_RELEASE);
+}
+
+static int drain(struct disk *d)
+{
+	struct overlay_flush flush = {.done = closed_flush};
+	int error = 0;
+
+	pthread_mutex_lock(&d->overlay->lock);
+	d->overlay->write_all = d->overlay->retry = true;
+	pthread_mutex_unlock(&d->overlay->lock);
+	if (overlay_flush(d->overlay, &flush) == 1)
+		while (__atomic_load_n(&flush.batch, __ATOMIC_ACQUIRE) != UINT64_MAX)
+			step(d->engine);
+	thread_post(d->thread, &d->kick);
+	while (!overlay_quiet(d->overlay, &error))
+		step(d->engine);
+	return error;
+}
+
+static void leave_threads(struct disk *d)
+{
+	struct engine *e = d->engine;
+
+	pthread_mutex_lock(&d->thread->disks_lock);
+	for (struct disk **p = &d->thread->disks; *p; p = &(*p)->next_in_thread)
+		if (*p == d) {
+			*p = d->next_in_thread;
+			break;
+		}
+	pthread_mutex_unlock(&d->thread->disks_lock);
+	/* Whoever still holds the disk lets go of it: works that were posted, and completions that are being run. */
+	if (e->config.manual)
+		engine_poll(e, false);
+	else
+		for (unsigned int i = 0; i < e->n_threads; i++)
+			pass_barrier(&e->threads[i]);
+}
+
+static void free_disk(struct disk *d)
+{
+	gauges(d);
+	overlay_free(d->overlay);
+	base_put(d->base);
+	if (d->stats != &d->own_stats)
+		stats_unmap(d->stats, sizeof(*d->stats));
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+void disk_close(struct disk *d)
+{
+	int error = 0;
+
+	if (!d)
+		return;
+	if (d->overlay)
+		error = drain(d);
+	if (error)
+		engine_log(d->engine, "The write-back of %s could not all be written to the store: %s; what is missing stays in memory until the machine stops.",
+			   d->config.client, strerror(-error));
+	leave_threads(d);
+	free_disk(d);
+}
+
+void disk_abandon(struct disk *d)
+{
+	leave_threads(d);
+	free_disk(d);
+}
+
+uint64_t disk_size(const struct disk *d)
+{
+	return d->config.size;
+}
+
+const char *disk_client(const struct disk *d)
+{
+	return d->config.client;
+}
+
+struct overlay *disk_overlay(const struct disk *d)
+{
+	return d->overlay;
+}
+
+size_t disk_memory(const struct disk *d)
+{
+	return sizeof(*d) + (d->overlay ? overlay_memory(d->overlay) : 0);
+}
+
+void engine_counters(struct engine *e, struct engine_counters *ret)
+{
+	struct base_counters c;
+
+	memset(ret, 0, sizeof(*ret));
+	base_cache_counters(e->cache, &c);
+	ret->cache_hits = c.hits;
+	ret->cache_misses = c.misses;
+	ret->cache_evictions = c.evictions;
+	ret->cache_bytes = c.bytes;
+	if (e->store) {
+		ret->flushes = e->store->flushes;
+		ret->flush_waiters = e->store->flush_waiters;
+	}
+}

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The engine's threads: each runs the works that are posted to it, then waits on its queue for I/O, a wake or the next
+ * second. All state of requests and overlays that needs I/O moves on these threads; see disk.c and overlay.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tcmu-handler/engine_private.h"
+#include "tcmu-handler/uring.h"
+
+#define TICK_MS 1000
+#define RECLAIM 512 /* pages at a time */
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void engine_log(struct engine *e, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	if (!e->config.log)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	e->config.log(e->config.log_arg, text);
+}
+
+/* --- threads --------------------------------------------------------------------------------------------------- */
+
+void thread_post(struct thread *t, struct work *work)
+{
+	bool wake = false;
+
+	pthread_mutex_lock(&t->lock);
+	if (!work->queued) {
+		work->queued = true;
+		work->next = NULL;
+		if (t->tail)
+			t->tail->next = work;
+		else
+			t->head = work;
+		t->tail = work;
+		wake = t->sleeping;
+		t->sleeping = false;
+	}
+	pthread_mutex_unlock(&t->lock);
+	if (wake)
+		io_queue_wake(t->q);
+}
+
+/* Runs what has been posted up to now; true if there was anything. */
+static bool run_posted(struct thread *t)
+{
+	struct work *list;
+
+	pthread_mutex_lock(&t->lock);
+	list = t->head;
+	t->head = t->tail = NULL;
+	pthread_mutex_unlock(&t->lock);
+	if (!list)
+		return false;
+	while (list) {
+		struct work *w = list;
+
+		list = w->next;
+		pthread_mutex_lock(&t->lock);
+		w->queued = false;
+		pthread_mutex_unlock(&t->lock);
+		w->run(t, w);
+	}
+	return true;
+}
+
+static void store_stats(struct engine *e)
+{
+	struct stats_store *s = e->stats;
+	struct base_counters c;
+
+	if (!s || !e->store)
+		return;
+	base_cache_counters(e->cache, &c);
+	s->cache_bytes = c.bytes;
+	s->cache_limit_bytes = c.limit;
+	s->cache_hits = c.hits;
+	s->cache_misses = c.misses;
+	s->cache_evictions = c.evictions;
+	s->size_bytes = (uint64_t)e->store->segments * e->store->segment_blocks * STORE_BLOCK;
+	s->used_bytes = (uint64_t)(e->store->segments - e->store->free_count) * e->store->segment_blocks * STORE_BLOCK;
+	s->flushes = e->store->flushes;
+	s->flush_waiters = e->store->flush_waiters;
+	s->flush_ns = e->store->flush_ns;
+	s->cleaned_bytes = e->store->cleaned_blocks * STORE_BLOCK;
+	s->failed = store_error(e->store) != 0;
+}
+
+static void tick(struct thread *t)
+{
+	pthread_mutex_lock(&t->disks_lock);
+	for (struct disk *d = t->disks; d; d = d->next_in_thread)
+		disk_tick(d);
+	pthread_mutex_unlock(&t->disks_lock);
+	if (!t->index) {
+		store_stats(t->engine);
+		engine_unpark(t->engine);
+	}
+}
+
+static void *thread_main(void *arg)
+{
+	struct thread *t = arg;
+	bool stop = false;
+
+	pthread_setname_np(pthread_self(), "bootwell-io");
+	while (!stop) {
+		uint64_t now = now_ms();
+		int timeout = 0;
+
+		if (now >= t->next_tick_ms) {
+			tick(t);
+			t->next_tick_ms = now + TICK_MS;
+		}
+		run_posted(t);
+		pthread_mutex_lock(&t->lock);
+		if (!t->head) {
+			t->sleeping = true;
+			timeout = (int)(t->next_tick_ms - now);
+		}
+		stop = t->stop;
+		pthread_mutex_unlock(&t->lock);
+		io_wait(t->q, stop ? 0 : timeout);
+		pthread_mutex_lock(&t->lock);
+		t->sleeping = false;
+		pthread_mutex_unlock(&t->lock);
+	}
+	return NULL;
+}
+
+void engine_poll(struct engine *e, bool wait)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < e->n_threads; i++)
+		any |= run_posted(&e->threads[i]);
+	for (unsigned int i = 0; i < e->n_threads; i++)
+		io_wait(e->threads[i].q, wait && !any && e->threads[i].q->in_flight ? -1 : 0);
+}
+
+void engine_tick(struct engine *e)
+{
+	for (unsigned int i = 0; i < e->n_threads; i++)
+		tick(&e->threads[i]);
+}
+
+/* --- pages under pressure --------------------------------------------------------------------------------------- */
+
+/* Gives clean pages back, or asks all overlays to write, until who waits has something to hope for. */
+static void relieve(struct thread *thread, struct work *work)
+{
+	struct engine *e = thread->engine;
+	uint32_t freed = staging_free_count(e->staging);
+
+	(void)work;
+	for (unsigned int i = 0; i < e->n_threads; i++) {
+		struct thread *t = &e->threads[i];
+
+		pthread_mutex_lock(&t->disks_lock);
+		for (struct disk *d = t->disks; d && freed < RECLAIM; d = d->next_in_thread)
+			if (d->overlay)
+				freed += overlay_reclaim(d->overlay, RECLAIM - freed);
+		pthread_mutex_unlock(&t->disks_lock);
+	}
+	for (unsigned int i = 0; !freed && i < e->n_threads; i++) {
+		struct thread *t = &e->threads[i];
+
+		pthread_mutex_lock(&t->disks_lock);
+		for (struct disk *d = t->disks; d; d = d->next_in_thread)
+			if (d->overlay)
+				thread_post(t, &d->kick);
+		pthread_mutex_unlock(&t->disks_lock);
+	}
+	if (freed)
+		engine_unpark(e);
+}
+
+/* Segments have become free: whoever has something to write out may go on. */
+static void spread_space(struct thread *thread, struct work *work)
+{
+	struct engine *e = thread->engine;
+
+	(void)work;
+	for (unsigned int i = 0; i < e->n_threads; i++) {
+		struct thread *t = &e->threads[i];
+
+		pthread_mutex_lock(&t->disks_lock);
+		for (struct disk *d = t->disks; d; d = d->next_in_thread)
+			if (d->overlay && __atomic_load_n(&d->overlay->starved, __ATOMIC_RELAXED))
+				thread_post(t, &d->kick);
+		pthread_mutex_unlock(&t->disks_lock);
+	}
+}
+
+void engine_park(struct engine *e, struct disk_request *r)
+{
+	pthread_mutex_lock(&e->lock);
+	r->next = NULL;
+	if (e->parked)
+		e->parked_tail->next = r;
+	else
+		e->parked = r;
+	e->parked_tail = r;
+	pthread_mutex_unlock(&e->lock);
+	thread_post(&e->threads[0], &e->pressure);
+}
+
+void engine_unpark(struct engine *e)
+{
+	struct disk_request *list;
+
+	if (!__atomic_load_n(&e->parked, __ATOMIC_ACQUIRE))
+		return;
+	pthread_mutex_lock(&e->lock);
+	list = e->parked;
+	e->parked = NULL;
+	pthread_mutex_unlock(&e->lock);
+	while (list) {
+		struct disk_request *r = list;
+
+		list = r->next;
+		disk_resume(r);
+	}
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static int machine_boot(uint8_t ret[16])
+{
+	char text[64] = "";
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	unsigned int n = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (read(fd, text, sizeof(text) - 1) < 36) {
+		close(fd);
+		return -EIO;
+	}
+	close(fd);
+	for (const char *p = text; *p && n < 32; p++) {
+		unsigned int v = *p >= '0' && *p <= '9' ? (unsigned int)(*p - '0') : *p >= 'a' && *p <= 'f' ? (unsigned int)(*p - 'a' + 10) : 16;
+
+		if (v > 15)
+			continue;
+		ret[n / 2] = (uint8_t)(n & 1 ? ret[n / 2] | v : v << 4);
+		n++;
+	}
+	return n == 32 ? 0 : -EIO;
+}
+
+static void on_space(void *arg)
+{
+	struct engine *e = arg;
+
+	if (e->n_threads)
+		thread_post(&e->threads[0], &e->space);
+}
+
+static int open_store(struct engine *e, struct engine_error *err)
+{
+	const struct engine_config *c = &e->config;
+	struct store_params params = {.fd = c->store_fd, .size = c->store_size, .segment_blocks = c->segment_blocks,
+				      .places = c->places, .io = c->io, .uuid = c->store_uuid};
+	uint8_t boot[16] = {0};
+	char path[1100];
+	int r = 0;
+
+	if (!c->machine_boot) {
+		r = machine_boot(boot);
+		if (r < 0)
+			return engine_fail(err, r, "The kernel does not tell its boot id (/proc/sys/kernel/random/boot_id): %s.", strerror(-r));
+	}
+	params.machine_boot = c->machine_boot ? c->machine_boot : boot;
+	if (params.fd <= 0) {
+		params.fd = store_file_open(c->store, c->store_size, &params.size, err);
+		if (params.fd < 0)
+			return params.fd;
+	}
+	r = store_open(&e->store, &params, err);
+	if (r < 0) {
+		if (c->store_fd <= 0)
+			close(params.fd);
+		return r;
+	}
+	e->store->space = on_space;
+	e->store->space_arg = e;
+	snprintf(path, sizeof(path), "%s/staging", c->run_dir);
+	r = staging_open(&e->staging, c->staging ? c->staging : c->run_dir[0] ? path : NULL, c->write_back_ram, e->store->uuid, params.machine_boot);
+	if (r < 0)
+		return engine_fail(err, r, "There is no room for %llu MiB of write-back memory in %s: %s; make [cache] write_back_ram smaller.",
+				   (unsigned long long)(c->write_back_ram >> 20), c->staging ? c->staging : c->run_dir, strerror(-r));
+	return 0;
+}
+
+static int start_threads(struct engine *e, struct engine_error *err)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int n = e->config.threads;
+	sigset_t all, old;
+
+	if (!n)
+		n = cpus < 1 ? 1 : cpus > 4 ? 4 : (unsigned int)cpus;
+	if (n > ENGINE_THREADS_MAX)
+		n = ENGINE_THREADS_MAX;
+	e->threads = calloc(n, sizeof(*e->threads));
+	if (!e->threads)
+		return engine_fail(err, -ENOMEM, "There is no memory for the engine's threads.");
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	for (unsigned int i = 0; i < n; i++) {
+		struct thread *t = &e->threads[i];
+		int r = e->config.io->queue_new(e->config.io, &t->q);
+
+		if (r < 0) {
+			pthread_sigmask(SIG_SETMASK, &old, NULL);
+			return engine_fail(err, r, "The kernel gives no io_uring: %s.", strerror(-r));
+		}
+		t->engine = e;
+		t->index = i;
+		pthread_mutex_init(&t->lock, NULL);
+		pthread_mutex_init(&t->disks_lock, NULL);
+		e->n_threads++;
+		if (!e->config.manual && pthread_create(&t->id, NULL, thread_main, t)) {
+			t->id = 0;
+			pthread_sigmask(SIG_SETMASK, &old, NULL);
+			return engine_fail(err, -EAGAIN, "No thread can be started for the engine.");
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return 0;
+}
+
+int engine_new(struct engine **ret, const struct engine_config *config, struct engine_error *err)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+	int r;
+
+	if (!e)
+		return engine_fail(err, -ENOMEM, "There is no memory for the engine.");
+	e->config = *config;
+	if (!e->config.io)
+		e->config.io = uring_backend();
+	e->pressure.run = relieve;
+	e->space.run = spread_space;
+	pthread_mutex_init(&e->lock, NULL);
+	r = base_cache_new(&e->cache, config->image_ram);
+	if (r < 0)
+		engine_fail(err, r, "There is no room for an image cache of %llu MiB; make [cache] image_ram smaller.", (unsigned long long)(config->image_ram >> 20));
+	if (!r && (config->store[0] || config->store_fd > 0))
+		r = open_store(e, err);
+	if (!r)
+		r = start_threads(e, err);
+	if (r < 0) {
+		engine_free(e);
+		return r;
+	}
+	e->stats = stats_map(config->run_dir, "store.stat", sizeof(*e->stats), STATS_VERSION);
+	store_stats(e);
+	*ret = e;
+	return 0;
+}
+
+void engine_free(struct engine *e)
+{
+	if (!e)
+		return;
+	for (unsigned int i = 0; i < e->n_threads; i++) {
+		struct thread *t = &e->threads[i];
+
+		if (t->id) {
+			pthread_mutex_lock(&t->lock);
+			t->stop = true;
+			pthread_mutex_unlock(&t->lock);
+			io_queue_wake(t->q);
+			pthread_join(t->id, NULL);
+		}
+		io_queue_free(t->q);
+		pthread_mutex_destroy(&t->lock);
+		pthread_mutex_destroy(&t->disks_lock);
+	}
+	store_stats(e);
+	stats_unmap(e->stats, sizeof(*e->stats));
+	free(e->threads);
+	base_cache_free(e->cache);
+	staging_close(e->staging);
+	store_close(e->store);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+}
+
+struct store *engine_store(struct engine *e)
+{
+	return e->store;
+}
+
+struct staging *engine_staging(struct engine *e)
+{
+	return e->staging;
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Which segments are free, and fdatasync.
+ *
+ * A segment of a kept overlay in which nothing matters any more may still matter after a crash: the records that
+ * superseded it may not be durable. So it is DYING until an fdatasync that began later has succeeded. A discarded
+ * overlay does not outlive a crash of the machine, so its segments are free at once.
+ *
+ * One fdatasync serves everybody who asked before it began; who asks while it runs waits for the next. Its error is
+ * final: what the kernel could not write it has dropped, and a later fdatasync would say 0. From then on nothing is
+ * acknowledged any more, reads go on.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tcmu-handler/store.h"
+#include "tcmu-handler/store_private.h"
+
+#define SPARE_SEGMENTS 2
+
+static void sync_done(struct io_op *op, int error);
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+void store_segment_link(struct store *s, uint32_t segment, uint32_t place)
+{
+	struct segment *seg = &s->segment[segment];
+	struct store_place *p = &s->place[place];
+
+	seg->state = SEGMENT_USED;
+	seg->place = place;
+	seg->prev = SEGMENT_NONE;
+	seg->next = p->first_segment;
+	if (seg->next != SEGMENT_NONE)
+		s->segment[seg->next].prev = segment;
+	p->first_segment = segment;
+	p->segments++;
+}
+
+static void unlink_segment(struct store *s, uint32_t segment)
+{
+	struct segment *seg = &s->segment[segment];
+	struct store_place *p = &s->place[seg->place];
+
+	if (seg->prev != SEGMENT_NONE)
+		s->segment[seg->prev].next = seg->next;
+	else
+		p->first_segment = seg->next;
+	if (seg->next != SEGMENT_NONE)
+		s->segment[seg->next].prev = seg->prev;
+	p->segments--;
+}
+
+/* Free segments are used in the order in which they became free, so that wear and stale data spread. */
+void store_free_push(struct store *s, uint32_t segment)
+{
+	struct segment *seg = &s->segment[segment];
+
+	seg->state = SEGMENT_FREE;
+	seg->live = seg->zeros = seg->used = 0;
+	seg->next = SEGMENT_NONE;
+	if (s->free_tail != SEGMENT_NONE)
+		s->segment[s->free_tail].next = segment;
+	else
+		s->free_head = segment;
+	s->free_tail = segment;
+	s->free_count++;
+}
+
+int store_reset(struct store *s, uint32_t place, const struct store_header *header, bool durable)
+{
+	int r = store_write_header(s, place, header, durable);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	while (s->place[place].first_segment != SEGMENT_NONE) {
+		uint32_t segment = s->place[place].first_segment;
+
+		unlink_segment(s, segment);
+		s->segment[segment].pins = 0;
+		store_free_push(s, segment);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+uint64_t store_new_id(struct store *s)
+{
+	return __atomic_add_fetch(&s->next_id, 1, __ATOMIC_RELAXED);
+}
+
+bool store_promise(struct store *s, uint32_t pages)
+{
+	uint64_t promised = __atomic_add_fetch(&s->promised, pages, __ATOMIC_RELAXED);
+	uint64_t need = promised / (s->segment_blocks - 2) + __atomic_load_n(&s->open_places, __ATOMIC_RELAXED) + SPARE_SEGMENTS;
+
+	if (__atomic_load_n(&s->free_count, __ATOMIC_RELAXED) + __atomic_load_n(&s->dying_count, __ATOMIC_RELAXED) >= need)
+		return true;
+	store_unpromise(s, pages);
+	return false;
+}
+
+void store_unpromise(struct store *s, uint32_t pages)
+{
+	__atomic_sub_fetch(&s->promised, pages, __ATOMIC_RELAXED);
+}
+
+int store_segment_get(struct store *s, uint32_t place, uint32_t *ret)
+{
+	uint32_t segment;
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	segment = s->free_head;
+	if (segment == SEGMENT_NONE) {
+		r = s->dying_count ? -EAGAIN : -ENOSPC;
+	} else {
+		struct segment *seg = &s->segment[segment];
+
+		s->free_head = seg->next;
+		if (s->free_head == SEGMENT_NONE)
+			s->free_tail = SEGMENT_NONE;
+		s->free_count--;
+		seg->seq = store_new_id(s);
+		seg->pins = 1;
+		store_segment_link(s, segment, place);
+		*ret = segment;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+void store_segment_pin(struct store *s, uint32_t segment)
+{
+	__atomic_add_fetch(&s->segment[segment].pins, 1, __ATOMIC_RELAXED);
+}
+
+void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32_t live, uint32_t zeros)
+{
+	struct segment *seg = &s->segment[segment];
+	void (*space)(void *) = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	__atomic_sub_fetch(&seg->pins, pins, __ATOMIC_RELAXED);
+	seg->live -= live;
+	seg->zeros -= zeros;
+	if (seg->state == SEGMENT_USED && !__atomic_load_n(&seg->pins, __ATOMIC_RELAXED) && !seg->live && !seg->zeros) {
+		bool kept = s->place[seg->place].header.mode == STORE_KEEP;
+
+		unlink_segment(s, segment);
+		if (kept) {
+			seg->state = SEGMENT_DYING;
+			seg->next = s->dying_head;
+			s->dying_head = segment;
+			s->dying_count++;
+		} else {
+			store_free_push(s, segment);
+			space = s->space;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (space)
+		space(s->space_arg);
+}
+
+/* --- durability ---------------------------------------------------------------------------------------------- */
+
+static void sync_start(struct store *s, struct io_queue *q)
+{
+	uint64_t n = 0;
+
+	s->syncing = true;
+	s->sync_now = s->sync_next;
+	s->sync_next = NULL;
+	s->syncing_head = s->dying_head;
+	s->dying_head = SEGMENT_NONE;
+	for (struct store_sync *w = s->sync_now; w; w = w->next)
+		n++;
+	s->flushes++;
+	s->flush_waiters += n;
+	s->sync_started_ns = now_ns();
+	s->sync_op.type = IO_FDATASYNC;
+	s->sync_op.fd = s->fd;
+	s->sync_op.iov = NULL;
+	s->sync_op.iov_cnt = 0;
+	s->sync_op.done = sync_done;
+	s->sync_op.arg = s;
+	s->sync_op.one.iov_base = q; /* the queue that it runs on */
+}
+
+static bool free_dead(struct store *s)
+{
+	bool any = false;
+
+	while (s->syncing_head != SEGMENT_NONE) {
+		uint32_t segment = s->syncing_head;
+
+		s->syncing_head = s->segment[segment].next;
+		s->dying_count--;
+		store_free_push(s, segment);
+		any = true;
+	}
+	return any;
+}
+
+static void sync_done(struct io_op *op, int error)
+{
+	struct store *s = op->arg;
+	struct io_queue *q = op->one.iov_base;
+	struct store_sync *list;
+	bool any = false, again;
+
+	pthread_mutex_lock(&s->lock);
+	if (error)
+		__atomic_store_n(&s->error, error, __ATOMIC_RELAXED);
+	else
+		any = free_dead(s);
+	s->flush_ns += now_ns() - s->sync_started_ns;
+	list = s->sync_now;
+	s->sync_now = NULL;
+	again = s->sync_next != NULL;
+	if (again)
+		sync_start(s, q);
+	else
+		s->syncing = false;
+	pthread_mutex_unlock(&s->lock);
+	if (again)
+		io_submit(q, &s->sync_op);
+	while (list) {
+		struct store_sync *w = list;
+
+		list = w->next;
+		w->done(w, error ? error : store_error(s));
+	}
+	if (any && s->space)
+		s->space(s->space_arg);
+}
+
+void store_sync(struct store *s, struct io_queue *q, struct store_sync *sync)
+{
+	bool start;
+
+	pthread_mutex_lock(&s->lock);
+	sync->next = s->sync_next;
+	s->sync_next = sync;
+	start = !s->syncing;
+	if (start)
+		sync_start(s, q);
+	pthread_mutex_unlock(&s->lock);
+	if (start)
+		io_submit(q, &s->sync_op);
+}
