@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The command line tool: finds the subcommand in a table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/cli.h"
+
+static const struct cli_command commands[] = {
+	{"status", cli_status, "what the server and the PCs do"},
+	{"client", cli_client, "the PCs: list, show, set, remove, wake"},
+	{"image", cli_image, "the images: list, add, remove; info, check, convert of a file"},
+	{"dhcp", cli_dhcp, "scan: other DHCP servers on the network"},
+	{"metrics", cli_metrics, "counters as Prometheus text"},
+	{"config", cli_config, "check a configuration file, reload it"},
+};
+
+static void help(FILE *to)
+{
+	fprintf(to, "usage: bootwell COMMAND ...\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
+	fprintf(to, "\nAll of them know --json. The manual page bootwell(1) says more.\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		help(stderr);
+		return CLI_USAGE;
+	}
+	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		help(stdout);
+		return CLI_OK;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		printf("bootwell %s\n", BOOTWELL_VERSION);
+		return CLI_OK;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "bootwell: there is no command \"%s\"\n", argv[1]);
+	help(stderr);
+	return CLI_USAGE;
+}

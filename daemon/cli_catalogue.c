@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* bootwell image list|add|remove: the catalogue. What is asked of files is in cli_image.c. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/cli.h"
+#include "daemon/cli_private.h"
+#include "daemon/config_value.h"
+
+static const char usage[] = "image list | add NAME FILE [--format raw|vhd|vmdk] [--size BYTES] | "
+			    "remove NAME   [--json]\n"
+			    "FILE is the name of a file beneath the folder of [images] path";
+
+static void print_list(const json_t *images)
+{
+	char size[16], file[16];
+	json_t *image;
+	size_t i;
+
+	printf("%-20s  %3s  %-6s  %6s  %7s  %-6s  %s\n", "NAME", "GEN", "FORMAT", "DISK", "ON FILE",
+	       "IN USE", "FILE");
+	json_array_foreach(images, i, image)
+	{
+		bool current = json_is_true(json_object_get(image, "current"));
+
+		printf("%-20s  %3lld%s %-6s  %6s  %7s  %-6s  %s%s%s\n", cli_text(image, "name", ""),
+		       (long long)json_integer_value(json_object_get(image, "generation")),
+		       current ? "*" : " ", cli_text(image, "format", ""),
+		       cli_size(size, json_number_value(json_object_get(image, "size_bytes"))),
+		       cli_size(file, json_number_value(json_object_get(image, "file_bytes"))),
+		       current && json_is_true(json_object_get(image, "in_use")) ? "yes" : "no",
+		       cli_text(image, "file", ""),
+		       cli_text(image, "parent", NULL) ? "  parent " : "",
+		       cli_text(image, "parent", ""));
+	}
+}
+
+static int list(bool json)
+{
+	json_t *images;
+	int r = cli_ask("GET", "/api/images", NULL, &images);
+
+	if (r)
+		return r;
+	if (json)
+		cli_print_json(images);
+	else
+		print_list(images);
+	json_decref(images);
+	return CLI_OK;
+}
+
+static int add(int argc, char **argv, bool json)
+{
+	json_t *body, *answer;
+	const char *operand[2], *format = NULL;
+	char size[16];
+	uint64_t bytes = 0;
+	int n = 0, r;
+
+	for (int i = 0; i < argc; i++) {
+		if (!strcmp(argv[i], "--format") && i + 1 < argc)
+			format = argv[++i];
+		else if (!strcmp(argv[i], "--size") && i + 1 < argc &&
+			 !value_size(argv[i + 1], &bytes))
+			i++;
+		else if (argv[i][0] != '-' && n < 2)
+			operand[n++] = argv[i];
+		else
+			return cli_usage(usage);
+	}
+	if (n != 2)
+		return cli_usage(usage);
+	body = json_pack("{s:s, s:s}", "name", operand[0], "file", operand[1]);
+	if (format)
+		json_object_set_new(body, "format", json_string(format));
+	if (bytes)
+		json_object_set_new(body, "size", json_integer((json_int_t)bytes));
+	r = cli_ask("POST", "/api/images", body, &answer);
+	if (r)
+		return r;
+	if (json)
+		cli_print_json(answer);
+	else
+		printf("%s added: %s, %s\n", cli_text(answer, "added", ""),
+		       cli_text(answer, "format", ""),
+		       cli_size(size, json_number_value(json_object_get(answer, "size_bytes"))));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+static int remove_image(const char *name, bool json)
+{
+	char escaped[200], path[256];
+	json_t *answer;
+	int r;
+
+	cli_escape(escaped, sizeof(escaped), name);
+	snprintf(path, sizeof(path), "/api/images/%s", escaped);
+	r = cli_ask("DELETE", path, NULL, &answer);
+	if (r)
+		return r;
+	if (json)
+		cli_print_json(answer);
+	else
+		printf("%s is out of the catalogue; its file is still there\n", name);
+	json_decref(answer);
+	return CLI_OK;
+}
+
+int cli_catalogue(int argc, char **argv)
+{
+	bool json = cli_take_json(&argc, argv);
+
+	if (argc == 2 && !strcmp(argv[1], "list"))
+		return list(json);
+	if (argc > 2 && !strcmp(argv[1], "add"))
+		return add(argc - 2, argv + 2, json);
+	if (argc == 3 && !strcmp(argv[1], "remove"))
+		return remove_image(argv[2], json);
+	if (argc > 1 && (!strcmp(argv[1], "commit") || !strcmp(argv[1], "rollback"))) {
+		fprintf(stderr, "bootwell: image %s is not there yet\n", argv[1]);
+		return CLI_FAILED;
+	}
+	return cli_usage(usage);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the subcommands share: asking the daemon, printing. */
+#ifndef BOOTWELL_CLI_PRIVATE_H
+#define BOOTWELL_CLI_PRIVATE_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+/*
+ * Asks bootwelld through its unix socket ($BOOTWELL_SOCKET, or /run/bootwell/control). `body` may
+ * be NULL; it is consumed. Returns CLI_OK and the answer, or CLI_FAILED with the reason on stderr.
+ */
+int cli_ask(const char *method, const char *path, json_t *body, json_t **ret);
+/* The same, for an answer that is text; to be freed. */
+int cli_ask_text(const char *method, const char *path, char **ret);
+
+/* A part of a path: letters, digits, `._-` as they are, the rest as %XX. */
+void cli_escape(char *ret, size_t size, const char *text);
+
+void cli_print_json(const json_t *json);
+
+/* A member as text; `none` if it is missing or null. */
+const char *cli_text(const json_t *object, const char *key, const char *none);
+/* Bytes for a person: 512, 1.5K, 20G. */
+const char *cli_size(char buffer[16], double bytes);
+
+/* Complains about wrong usage. */
+int cli_usage(const char *text);
+
+#endif
