@@ -59,6 +59,7 @@ struct tftp_server {
 	int root_fd; /* -1 */
 	bool no_gso; /* the kernel refused it */
 	struct tftp_fastpath *fast;
+	struct tftp_load *loads; /* files that helpers are reading into its memory */
 	struct tftp_session *bucket[TFTP_BUCKETS];
 	struct tftp_session *first, *last; /* all, oldest first */
 	struct tftp_stats stats;
@@ -104,6 +105,8 @@ int tftp_session_new(struct tftp_server *server, const struct tftp_request *requ
 		     uint16_t client_port, uint32_t local, int ifindex);
 void tftp_session_free(struct tftp_session *session);
 struct tftp_session *tftp_session_find(struct tftp_server *server, uint32_t client, uint16_t port);
+/* Waits for the helper threads that read files into the fast path's memory, or keeps them from beginning. */
+void tftp_loads_stop(struct tftp_server *server);
 /* The kernel's programs go away: user space goes on from where they are. */
 void tftp_session_leave_kernel(struct tftp_session *session);
 /* The client sent its request again. */

@@ -281,6 +281,7 @@ static void close_fastpath(struct tftp_server *server)
 {
 	for (struct tftp_session *s = server->first; s; s = s->next)
 		tftp_session_leave_kernel(s);
+	tftp_loads_stop(server);
 	tftp_fastpath_free(server->fast);
 	server->fast = NULL;
 }
@@ -394,6 +395,7 @@ void tftp_server_free(struct tftp_server *server)
 	netif_watch_free(server->watch);
 	loop_source_free(server->retry);
 	loop_source_free(server->tick);
+	tftp_loads_stop(server);
 	tftp_fastpath_free(server->fast);
 	ratelimit_free(server->limit);
 	free(server);

@@ -18,8 +18,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_MAX   576 /* bytes of what a client sends within a transfer: an ACK, or an ERROR with its text */
@@ -139,35 +141,74 @@ static bool send_window(struct tftp_session *session)
 }
 
 /* --- the kernel's part -------------------------------------------------------------------------------------------- */
-struct load {
+/*
+ * A file on its way into the fast path's memory, by a helper. The fast path must not be freed while one is read, and a
+ * load that has not begun must not begin afterwards: so each has a state that both threads change.
+ */
+enum { LOAD_QUEUED, LOAD_RUNNING, LOAD_OVER };
+
+struct tftp_load {
+	struct tftp_server *server; /* NULL: it has lost interest */
+	struct tftp_load *next;
 	struct tftp_fastpath_file *file;
+	_Atomic int state;
 };
 
 static int load_work(void *arg)
 {
-	struct load *load = arg;
-	int r;
+	struct tftp_load *load = arg;
+	int queued = LOAD_QUEUED, r;
 
+	if (!atomic_compare_exchange_strong(&load->state, &queued, LOAD_RUNNING))
+		return -ECANCELED;
 	do
 		r = tftp_fastpath_file_load(load->file, LOAD_STEP);
 	while (r > 0);
+	atomic_store(&load->state, LOAD_OVER);
 	return r;
+}
+
+static void load_unlink(struct tftp_load *load)
+{
+	struct tftp_load **p = &load->server->loads;
+
+	while (*p != load)
+		p = &(*p)->next;
+	*p = load->next;
+	tftp_fastpath_file_put(load->file);
+	load->server = NULL;
 }
 
 static void load_done(void *arg, int result)
 {
-	struct load *load = arg;
+	struct tftp_load *load = arg;
 
 	(void)result; /* session_add() says whether it is there now */
-	tftp_fastpath_file_put(load->file);
+	if (load->server)
+		load_unlink(load);
 	free(load);
+}
+
+void tftp_loads_stop(struct tftp_server *server)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+
+	while (server->loads) {
+		struct tftp_load *load = server->loads;
+		int queued = LOAD_QUEUED;
+
+		if (!atomic_compare_exchange_strong(&load->state, &queued, LOAD_OVER))
+			while (atomic_load(&load->state) != LOAD_OVER)
+				nanosleep(&moment, NULL);
+		load_unlink(load);
+	}
 }
 
 /* Large files are read by a helper; until then user space serves the transfer. */
 static void load_later(struct tftp_session *session)
 {
 	struct tftp_server *server = session->server;
-	struct load *load = calloc(1, sizeof(*load));
+	struct tftp_load *load = calloc(1, sizeof(*load));
 
 	if (!load)
 		return;
@@ -175,6 +216,9 @@ static void load_later(struct tftp_session *session)
 		free(load);
 		return;
 	}
+	load->server = server;
+	load->next = server->loads;
+	server->loads = load;
 	if (loop_work(server->loop, load_work, load_done, load) < 0)
 		load_done(load, -ENOMEM);
 	else

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A small network for the tests of tests/net: a switch, the server's machine, any number of clients, each a network
+# namespace of its own, so that nothing ever leaves this machine. Source it after tests/lib.sh.
+# shellcheck shell=bash
+[ "$(id -u)" = 0 ] || skip_all "needs root: network namespaces"
+requires ip
+ip netns add "bwprobe$$" 2>/dev/null || skip_all "network namespaces are not allowed here"
+ip netns del "bwprobe$$"
+
+LAB=bw$$
+NETD=${NETD:-$O/tests/net/tool_netd}
+
+# lab_ns NAME: a namespace; its name for ip is in the variable NAME's value: $(ns NAME)
+ns() { echo "$LAB-$1"; }
+in_ns() { local n=$1; shift; ip netns exec "$(ns "$n")" "$@"; }
+lab_ns() {
+	ip netns add "$(ns "$1")" || skip_all "cannot make the network namespace $1"
+	at_exit ip netns del "$(ns "$1")"
+	in_ns "$1" ip link set lo up
+	in_ns "$1" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 2>/dev/null
+}
+# lab_switch: the switch; before lab_plug
+lab_switch() {
+	lab_ns "${1:-sw}"
+	in_ns "${1:-sw}" ip link add br0 type bridge forward_delay 0
+	in_ns "${1:-sw}" ip link set br0 up
+}
+# lab_plug NS IFNAME [MAC] [SWITCH]: a cable from the switch to an interface of a namespace
+_ports=0
+lab_plug() {
+	local port=p$((_ports++)) sw=${4:-sw}
+	ip -n "$(ns "$sw")" link add "$port" type veth peer name "$2" netns "$(ns "$1")" || return 1
+	[ -n "${3:-}" ] && in_ns "$1" ip link set "$2" address "$3"
+	in_ns "$sw" ip link set "$port" master br0 up
+	in_ns "$1" ip link set "$2" up
+}
+# lab_pair NS1 IF1 NS2 IF2: a cable between two namespaces, without a switch
+lab_pair() {
+	ip -n "$(ns "$1")" link add "$2" type veth peer name "$4" netns "$(ns "$3")" || return 1
+	in_ns "$1" ip link set "$2" up
+	in_ns "$3" ip link set "$4" up
+}
+# lab_config FILE: makes FILE from stdin, with the state and run folders of this test
+lab_config() {
+	mkdir -p "$TMP/state" "$TMP/run" "$TMP/tftp"
+	{
+		printf '[server]\ntargets = off\nstate = %s\nrun = %s\n' "$TMP/state" "$TMP/run"
+		cat
+	} >"$1"
+}
+# lab_netd NS CONFIG: starts the server there; its pid in $netd, its output in $TMP/netd.out and .err
+lab_netd() {
+	ip netns exec "$(ns "$1")" "$NETD" "$2" >"$TMP/netd.out" 2>"$TMP/netd.err" &
+	netd=$!
+	at_exit kill "$netd"
+	wait_for 10 grep -q ready "$TMP/netd.out" || { sed 's/^/# /' "$TMP/netd.err"; not_ok "the server starts"; exit 1; }
+}
+# netd_stat NAME: one counter of the server that runs
+netd_stat() {
+	: >"$TMP/netd.out"
+	kill -USR1 "$netd"
+	wait_for 10 grep -q '^end' "$TMP/netd.out"
+	awk -v n="$1" '$1 == n {print $2}' "$TMP/netd.out"
+}
+# lab_capture NS IFNAME FILE: everything on that interface, until the test ends or lab_capture_end
+lab_capture() {
+	ip netns exec "$(ns "$1")" tcpdump -q -U -s 0 -i "$2" -w "$3" 2>"$TMP/tcpdump.err" &
+	capture=$!
+	at_exit kill "$capture"
+	wait_for 10 grep -q listening "$TMP/tcpdump.err"
+}
+lab_capture_end() { sleep 0.3; kill -INT "$capture"; wait "$capture" 2>/dev/null; }
+# lab_well_formed FILE: tshark finds nothing malformed in what our port 67, 69 or 4011 sent
+lab_well_formed() {
+	local bad
+	bad=$(tshark -r "$1" -Y '_ws.malformed || _ws.expert.severity >= "Error" || ip.checksum.status == "Bad"' \
+		-o ip.check_checksum:TRUE 2>/dev/null)
+	[ -z "$bad" ] && return 0
+	sed 's/^/# /' <<<"$bad" | head -5
+	return 1
+}
