@@ -87,8 +87,8 @@ $(O)/%.a:
 $(O)/handler_bootwell.so: $(O)/tcmu-handler/handler.o $(O)/libengine.a $(O)/libimage.a
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,now -o $@ $^ $(ENGINE_LIBS)
-$(O)/bootwelld: $(O)/daemon/bootwelld.o $(O)/libdaemon.a $(O)/libimage.a
-$(O)/bootwell: $(O)/daemon/bootwell.o $(O)/libdaemon.a $(O)/libimage.a
+$(O)/bootwelld: $(O)/daemon/bootwelld.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
+$(O)/bootwell: $(O)/daemon/bootwell.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
 $(O)/bootwelld $(O)/bootwell:
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
