@@ -75,6 +75,8 @@ $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 $(call obj,$(DAEMON_SRC) $(DAEMON_MAIN)): | $(BPF_SKEL)
 $(patsubst %,%.o,$(UNIT_BIN) $(TOOL_BIN)): | $(BPF_SKEL)
 
+$(O)/daemon/page.o: $(wildcard daemon/page/*)
+
 # --- libraries and programs ------------------------------------------------------------------------------------------
 $(O)/libimage.a: $(call obj,$(IMAGE_SRC))
 $(O)/libengine.a: $(call obj,$(ENGINE_SRC))

@@ -22,6 +22,7 @@
 #include "daemon/config_value.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "daemon/page.h"
 #include "daemon/status.h"
 #include "daemon/wake.h"
 
@@ -450,6 +451,8 @@ static bool begins(const char *path, const char *with)
 
 static void on_get(struct daemon *d, struct http_request *request, const char *path)
 {
+	const struct page_file *page;
+
 	if (!strcmp(path, "/boot.ipxe"))
 		get_boot_script(d, request);
 	else if (!strcmp(path, "/name.ipxe"))
@@ -462,8 +465,10 @@ static void on_get(struct daemon *d, struct http_request *request, const char *p
 		get_metrics(d, request);
 	else if (!strcmp(path, "/api/clients"))
 		reply_json(request, 200, status_clients(d));
+	else if ((page = page_find(path)))
+		http_reply(request, 200, page->type, page->data, page->end - page->data);
 	else
-		refuse(request, 404, "there is nothing here; see /status and /metrics");
+		refuse(request, 404, "there is nothing here; see /, /status and /metrics");
 }
 
 static void on_post(struct daemon *d, struct http_request *request, const char *path)
