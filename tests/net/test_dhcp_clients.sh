@@ -103,7 +103,7 @@ if [ -x $networkd ]; then
 	mkdir -p "$TMP/net.d"
 	printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n' >"$TMP/net.d/10.network"
 	ip netns exec "$(ns sd)" unshare -m sh -c "mount -t tmpfs none /run && mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp &&
-		cp $TMP/net.d/10.network /run/systemd/network/ && mount -t sysfs -o ro none /sys # read-only: do not wait for udev
+		cp $TMP/net.d/10.network /run/systemd/network/ && mount -o remount,bind,ro /sys # read-only: it does not wait for udev
 		chown -R systemd-network /run/systemd/netif; SYSTEMD_LOG_LEVEL=debug exec $networkd" >"$TMP/sd.log" 2>&1 &
 	at_exit kill $!
 	if wait_for 15 has_lease sd; then
