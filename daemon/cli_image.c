@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "daemon/cli.h"
@@ -323,11 +324,12 @@ static int convert_unknown(const char *from, const char *foreign, const char *to
 	static const enum image_format raw = IMAGE_RAW;
 	struct options second = *o;
 	int last = -1, r;
+	uint64_t random;
 	char *between;
 
 	if (o->target == CONVERT_RAW)
 		return convert_foreign(from, foreign, to, progress, &last, err);
-	if (asprintf(&between, "%s.raw.tmp", to) < 0)
+	if (getrandom(&random, sizeof(random), 0) < 0 || asprintf(&between, "%s.%016" PRIx64 ".tmp", to, random) < 0)
 		return -ENOMEM;
 	r = convert_foreign(from, foreign, between, NULL, NULL, err);
 	second.format = &raw;
