@@ -410,12 +410,13 @@ int upload_put_zero(struct upload_session *s, uint64_t first, uint64_t count, st
 
 uint8_t *upload_digests(struct upload_session *s)
 {
-	uint8_t *copy = malloc(s->parts * DIGEST_SIZE);
+	uint8_t *copy = calloc(digest_parts(s->header.size), DIGEST_SIZE);
 
 	if (!copy)
 		return NULL;
 	pthread_mutex_lock(&s->lock);
-	memcpy(copy, s->digest, s->parts * DIGEST_SIZE);
+	if (s->digest) /* a finished one, loaded from disk, has none any more */
+		memcpy(copy, s->digest, s->parts * DIGEST_SIZE);
 	s->last_seen = upload_now();
 	pthread_mutex_unlock(&s->lock);
 	return copy;

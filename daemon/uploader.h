@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The sending side of an upload (docs/upload-protocol.md): the capture system and `bootwell image upload` are made of
+ * this. It reads, hashes and sends parts on a few threads, goes on after every break of the connection, and finishes
+ * only when the server has exactly what was read.
+ */
+#ifndef BOOTWELL_UPLOADER_H
+#define BOOTWELL_UPLOADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/digest.h"
+#include "daemon/upload_limits.h"
+#include "daemon/upload_source.h"
+
+struct uploader_progress {
+	uint64_t size, used; /* bytes of the disk; to be read at most */
+	uint64_t done;	     /* of `used`: sent, or found to be there or to be zero */
+	uint64_t sent;	     /* bytes that went over the wire */
+	uint64_t rate;	     /* of `done`, bytes/s over the last seconds */
+	uint64_t left_s;     /* UINT64_MAX: nobody knows */
+	unsigned int seconds;
+	const char *trouble; /* what keeps it from going on just now, or NULL; then `seconds_trouble` */
+	unsigned int seconds_trouble;
+	bool finishing; /* all is there; the server checks and syncs it */
+};
+
+struct uploader_options {
+	const char *server;  /* "192.168.1.10" or a name */
+	uint16_t port;	     /* 0: 1000 */
+	const char *name;    /* "xp01.vmdk" */
+	const char *token;   /* or NULL */
+	bool update;	     /* a new generation of an image that is there */
+	unsigned int workers; /* 0: as many as CPUs, 2 to 4 */
+	unsigned int give_up; /* s without an answer of the server after which it ends; 0: never */
+	/* Called about four times a second, from the calling thread; nonzero: stop, the upload can be gone on with later. */
+	int (*progress)(void *arg, const struct uploader_progress *progress);
+	void *arg;
+};
+
+struct uploader_result {
+	char image[UPLOAD_NAME_MAX], file[UPLOAD_NAME_MAX + 16];
+	uint64_t disk_bytes; /* that the image takes on the server */
+	uint64_t sent;	     /* bytes over the wire */
+	uint8_t digest[DIGEST_SIZE];
+	char error[640]; /* one sentence */
+};
+
+/*
+ * 0; -ECANCELED: stopped; -EACCES, -EBUSY, -EEXIST, -ENOSPC, -ETIMEDOUT (gave up), -EIO (the source cannot be read), or
+ * another -errno, each with result->error.
+ */
+int uploader_run(struct upload_source *source, const struct uploader_options *options, struct uploader_result *result);
+
+/* Asks the server who it takes this machine for. -EACCES: may not upload. */
+int uploader_hello(const struct uploader_options *options, char ret_who[UPLOAD_WHO_MAX], struct uploader_result *result);
+/* Ends somebody's unfinished upload; needs an operator's token. */
+int uploader_abort(const struct uploader_options *options, const char *image, struct uploader_result *result);
+
+#endif

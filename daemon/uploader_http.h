@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One connection to the upload service, for uploader.c: a request, its answer, what an answer means. */
+#ifndef BOOTWELL_UPLOADER_HTTP_H
+#define BOOTWELL_UPLOADER_HTTP_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/uploader.h"
+
+struct uploader_http;
+
+struct uploader_http *uploader_http_new(const struct uploader_options *options); /* NULL: out of memory */
+void uploader_http_free(struct uploader_http *http);
+
+struct uploader_reply {
+	long status; /* HTTP; 0: no answer came */
+	char *body;  /* to be freed */
+	size_t length;
+	char error[512]; /* the server's sentence, or why there is no answer */
+	char reason[16]; /* the server's word for it */
+};
+#define UPLOADER_REPLY_MAX ((size_t)64 << 20) /* digests of 8 TiB */
+
+/*
+ * `body` NULL: none; `digest` NULL: it is no part. Returns 0 for an answer of 2xx; -ECONNRESET: there was none;
+ * otherwise what the answer means: -EACCES, -ENOENT, -ESTALE, -EBUSY, -EEXIST, -ENODATA, -EBADMSG, -EAGAIN, -ENOSPC,
+ * -EINVAL, -EIO. The reply is filled in each case, and freed by the caller.
+ */
+int uploader_request(struct uploader_http *http, const char *method, const char *path, const void *body, size_t length,
+		     const char *digest, struct uploader_reply *ret);
+void uploader_reply_done(struct uploader_reply *reply);
+
+#endif
