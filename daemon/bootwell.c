@@ -12,6 +12,7 @@ static const struct cli_command commands[] = {
 	{"dhcp", cli_dhcp, "scan: other DHCP servers on the network"},
 	{"metrics", cli_metrics, "counters as Prometheus text"},
 	{"config", cli_config, "check a configuration file, reload it"},
+	{"system", cli_system, "the appliance's own system: status, update"},
 };
 
 static void help(FILE *to)

@@ -2,8 +2,8 @@
 /*
  * `bootwell system`: the appliance. `settings FILE` is for its start-up (initramfs/setup): checks
  * the whole file as bootwelld does and prints [appliance] and [network NAME] for a shell. It runs
- * before the state disk is there, so a name of an image may be one of the catalogue: that is looked
- * at by `bootwell config check` later. The other words are initramfs/system, a script that only the
+ * before the state disk and the addresses are there, so a name of an image may be one of the
+ * catalogue: --catalogue looks, later. The other words are initramfs/system, a script that only the
  * appliance has.
  */
 #include <errno.h>
@@ -13,6 +13,7 @@
 
 #include "daemon/cli.h"
 #include "daemon/config.h"
+#include "daemon/known_images.h"
 
 #define SYSTEM_SCRIPT "/usr/lib/bootwell/system"
 
@@ -45,12 +46,18 @@ static void print_path(const char *name, const char *path)
 	puts("'");
 }
 
-static int settings(const char *file)
+/* `catalogue`: the state disk is there, so an image has to be in the file or in the catalogue. */
+static int settings(const char *file, bool catalogue)
 {
-	static const struct config_known known = {.image = any_image};
+	struct known_images images = {};
+	struct config_known known = {
+		.image = catalogue ? known_images_has : any_image, .arg = &images, .planned = true};
 	struct config *config;
+	int r;
 
-	if (config_read_known(&config, file, &known, report, NULL))
+	r = config_read_known(&config, file, &known, report, NULL);
+	known_images_done(&images);
+	if (r)
 		return CLI_FAILED;
 	print_path("CONF_PATH_STATE", config->state_path);
 	print_path("CONF_PATH_IMAGES", config->images_path);
@@ -63,7 +70,9 @@ static int settings(const char *file)
 int cli_system(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "settings"))
-		return settings(argv[2]);
+		return settings(argv[2], false);
+	if (argc == 4 && !strcmp(argv[1], "settings") && !strcmp(argv[2], "--catalogue"))
+		return settings(argv[3], true);
 	if (argc < 2 || (strcmp(argv[1], "status") && strcmp(argv[1], "update"))) {
 		fputs("usage: bootwell system status | update FILE [--older] | settings FILE\n",
 		      stderr);

@@ -190,6 +190,7 @@ void config_free(struct config *config);
 struct config_known {
 	bool (*image)(void *arg, const struct config *config, const char *name);
 	void *arg;
+	bool planned; /* the addresses of [network NAME] are not on the interfaces yet */
 };
 int config_read_known(struct config **ret, const char *file, const struct config_known *known,
 		      config_report_fn report, void *arg);

@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -152,6 +153,22 @@ const char *appliance_address(const char *text, char *ret, size_t size)
 	if (prefix < 31 && (!host || host == 0xffffffffu >> prefix))
 		return "is the network itself or its broadcast address, not an address in it";
 	return copy(text, ret, size);
+}
+
+bool appliance_network(const char *address, uint32_t *ret_network, uint8_t *ret_prefix)
+{
+	const char *slash = strchr(address, '/');
+	char text[INET_ADDRSTRLEN];
+	struct in_addr in;
+
+	if (!slash)
+		return false;
+	snprintf(text, sizeof(text), "%.*s", (int)(slash - address), address);
+	if (inet_pton(AF_INET, text, &in) != 1)
+		return false;
+	*ret_prefix = strtoul(slash + 1, NULL, 10);
+	*ret_network = ntohl(in.s_addr) & (0xffffffffu << (32 - *ret_prefix));
+	return true;
 }
 
 const char *appliance_gateway(const char *text, char *ret, size_t size)

@@ -13,6 +13,7 @@
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #define APPLIANCE_KEYS     16   /* ssh keys, and keys that may sign an update, each */
@@ -57,6 +58,9 @@ const char *appliance_interface(const char *text, char *ret, size_t size);
 const char *appliance_address(const char *text, char *ret, size_t size);
 const char *appliance_gateway(const char *text, char *ret, size_t size);
 const char *appliance_key(const char *text, struct config_keys *keys); /* appended */
+
+/* The network of an `address`; false when it comes from DHCP. */
+bool appliance_network(const char *address, uint32_t *ret_network, uint8_t *ret_prefix);
 
 /*
  * Whether the two kinds of section make sense together; calls `mistake` for each thing that is

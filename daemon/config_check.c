@@ -103,6 +103,32 @@ static unsigned int find_network(const char *interface, uint32_t inside, char re
 	return found;
 }
 
+/*
+ * The same by what [network NAME] will give, for the appliance before it has a network. Returns 1
+ * if it is known, 0 if not, -1 if nobody can know yet: an address that comes from DHCP.
+ */
+static int planned_network(const struct config *c, uint32_t inside, uint32_t *ret_network,
+			   uint8_t *ret_prefix)
+{
+	bool dhcp = !c->networks;
+
+	for (size_t i = 0; i < c->networks; i++) {
+		uint32_t network;
+		uint8_t prefix;
+
+		if (!appliance_network(c->network[i].address, &network, &prefix)) {
+			dhcp = true;
+			continue;
+		}
+		if ((network ^ inside) >> (32 - prefix))
+			continue;
+		*ret_network = network;
+		*ret_prefix = prefix;
+		return 1;
+	}
+	return dhcp ? -1 : 0;
+}
+
 /* --- subnets
  * ------------------------------------------------------------------------------------------------------
  */
@@ -124,6 +150,7 @@ static bool resolve_network(struct config_parser *p, struct config_subnet *s,
 	uint32_t network = 0;
 	uint8_t prefix = 0;
 	unsigned int n;
+	int known;
 
 	if (*s->interface && !if_nametoindex(s->interface)) {
 		list_interfaces(names, sizeof(names));
@@ -148,6 +175,11 @@ static bool resolve_network(struct config_parser *p, struct config_subnet *s,
 	}
 	if (s->prefix)
 		return true;
+	known = p->known && p->known->planned && inside
+			? planned_network(p->config, inside, &s->network, &s->prefix)
+			: 0;
+	if (known)
+		return known > 0;
 	if (n > 1)
 		config_mistake(
 			p, at->range ? at->range : s->line,

@@ -125,5 +125,52 @@ static void test_appliance_shell_gets_quoted_values(void)
 	config_free(c);
 }
 
-UNIT_MAIN(UNIT(test_appliance_takes_what_the_manual_has),
+static struct config *read_planned(const char *text)
+{
+	static const struct config_known known = {.planned = true};
+	char file[] = "/tmp/bootwell-unit.XXXXXX";
+	struct config *c = NULL;
+	int fd = mkstemp(file);
+
+	reports[0] = '\0';
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		abort();
+	close(fd);
+	config_read_known(&c, file, &known, note, NULL);
+	unlink(file);
+	return c;
+}
+
+/* Before there is a network, ranges are held against the addresses that [network] will give. */
+static void test_appliance_checks_ranges_against_planned_addresses(void)
+{
+	static const char good[] = "[dhcp]\nrange = 10.77.7.10-10.77.7.20\n"
+				   "[network a]\naddress = 10.77.7.1/24\n";
+	struct config *c = read_text(good);
+
+	CU_ASSERT_PTR_NULL(c);
+	config_free(c);
+	c = read_planned(good);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+	CU_ASSERT_EQUAL(c->subnet[0].network, 0x0a4d0700);
+	CU_ASSERT_EQUAL(c->subnet[0].prefix, 24);
+	config_free(c);
+	c = read_planned("[dhcp]\nrange = 10.77.8.10-10.77.8.20\n"
+			 "[network a]\naddress = 10.77.7.1/24\n");
+	CU_ASSERT_PTR_NULL(c);
+	CU_ASSERT_PTR_NOT_NULL(strstr(reports, "2: no interface of this machine"));
+	config_free(c);
+	c = read_planned("[dhcp]\nrange = 10.77.7.10-10.77.8.20\n"
+			 "[network a]\naddress = 10.77.7.1/24\n");
+	CU_ASSERT_PTR_NULL(c);
+	CU_ASSERT_PTR_NOT_NULL(strstr(reports, "2: range"));
+	config_free(c);
+	c = read_planned("[dhcp]\nrange = 10.77.8.10-10.77.8.20\n"
+			 "[network a]\naddress = dhcp\n");
+	CU_ASSERT_PTR_NOT_NULL(c);
+	config_free(c);
+}
+
+UNIT_MAIN(UNIT(test_appliance_checks_ranges_against_planned_addresses),
+	  UNIT(test_appliance_takes_what_the_manual_has),
 	  UNIT(test_appliance_names_line_and_reason), UNIT(test_appliance_shell_gets_quoted_values))
