@@ -109,7 +109,10 @@ int tftp_fastpath_session_add(struct tftp_fastpath *fp, const struct tftp_fastpa
 uint32_t tftp_fastpath_session_peek(const struct tftp_fastpath *fp, uint32_t session, uint64_t *ret_last);
 /* Stops the kernel on this transfer and says the same; exact: no block beyond it is sent before session_resume(). */
 uint32_t tftp_fastpath_session_pause(struct tftp_fastpath *fp, uint32_t session, uint64_t *ret_last);
-/* `sent`: the block that user space sent last. With windows: the last one of the window. */
+/*
+ * `sent`: the block that user space sent last (with windows: the last one of the window). `now` is noted as the time of
+ * sending only if that is another block than at the pause: a packet that changed nothing does not put off a time-out.
+ */
 void tftp_fastpath_session_resume(struct tftp_fastpath *fp, uint32_t session, uint32_t sent, uint64_t now);
 void tftp_fastpath_session_remove(struct tftp_fastpath *fp, uint32_t session);
 

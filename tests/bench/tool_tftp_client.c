@@ -4,11 +4,11 @@
  * from one thread. Plain sockets only, so that every server meets the same client.
  *
  *	tool_tftp_client -s ADDRESS [-p PORT] -f NAME -c LOCAL_COPY [-b BLKSIZE] [-w WINDOWSIZE] [-j AT_ONCE] [-n COUNT]
- *			 [-t TIMEOUT_MS] [-T TRIES] [-d DUPLICATE_PERCENT] [-S SECONDS]
+ *			 [-t TIMEOUT_MS] [-T TRIES] [-d DUPLICATE_PERCENT] [-S SECONDS] [-k SECONDS]
  *
  * Ends with one line: transfers, blocks, bytes, seconds, blocks/s, the client's CPU seconds, retries, duplicates seen.
- * Status 1 if a transfer failed or a byte differed. Without -b and -w no option is asked for. -S starts new transfers only so long (in place of -n). -d sends that
- * share of ACKs twice.
+ * Status 1 if a transfer failed or a byte differed. Without -b, -w and -k no option is asked for. -S starts new transfers
+ * only so long (in place of -n). -d sends that share of ACKs twice. -k asks for the timeout option (RFC 2349).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ static struct {
 	const char *name;
 	const uint8_t *content;
 	uint64_t size;
-	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate;
+	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option;
 	double seconds;
 } opt = {.window = 1, .at_once = 1, .count = 1, .timeout_ms = 1000, .tries = 20};
 
@@ -80,6 +80,8 @@ static unsigned int make_request(uint8_t *packet, size_t room)
 		n += (unsigned int)snprintf((char *)packet + n, room - n, "blksize%c%u", 0, opt.blksize) + 1;
 	if (opt.window != 1)
 		n += (unsigned int)snprintf((char *)packet + n, room - n, "windowsize%c%u", 0, opt.window) + 1;
+	if (opt.timeout_option)
+		n += (unsigned int)snprintf((char *)packet + n, room - n, "timeout%c%u", 0, opt.timeout_option) + 1;
 	return n;
 }
 
@@ -210,14 +212,18 @@ static int take_packet(struct transfer *t, const uint8_t *p, size_t n, const str
 	}
 }
 
-/* Receives what is there, or one packet when waiting: 0 go on, 1 done, -1 failed. */
+/*
+ * Receives what is there: 0 go on, 1 done, -1 failed. At most a window at a time when not waiting: where the kernel itself
+ * answers, an ACK brings the next block at once, and the other transfers would starve.
+ */
 static int transfer_receive(struct transfer *t, bool wait)
 {
 	static uint8_t packet[65536];
+	unsigned int packets = 0;
 	struct sockaddr_in from;
 	int r = 0;
 
-	while (r == 0) {
+	while (r == 0 && (wait || packets++ < t->window)) {
 		socklen_t length = sizeof(from);
 		ssize_t n = t->begun ? recv(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT) :
 				       recvfrom(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT,
@@ -326,7 +332,7 @@ static void read_arguments(int argc, char **argv)
 	int c, fd = -1;
 
 	opt.server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(69)};
-	while ((c = getopt(argc, argv, "s:p:f:c:b:w:j:n:t:T:d:S:")) != -1)
+	while ((c = getopt(argc, argv, "s:p:f:c:b:w:j:n:t:T:d:S:k:")) != -1)
 		switch (c) {
 		case 's': inet_pton(AF_INET, optarg, &opt.server.sin_addr); break;
 		case 'p': opt.server.sin_port = htons((uint16_t)atoi(optarg)); break;
@@ -339,6 +345,7 @@ static void read_arguments(int argc, char **argv)
 		case 't': opt.timeout_ms = (unsigned int)atoi(optarg); break;
 		case 'T': opt.tries = (unsigned int)atoi(optarg); break;
 		case 'd': opt.duplicate = (unsigned int)atoi(optarg); break;
+		case 'k': opt.timeout_option = (unsigned int)atoi(optarg); break;
 		case 'S': opt.seconds = atof(optarg); break;
 		default: exit(2);
 		}

@@ -427,7 +427,7 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 	transfer_start(&t, &c, 512, 1);
 	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
 		int pass = tier == TFTP_FASTPATH_TIER_XDP ? XDP_PASS : TC_ACT_UNSPEC;
-		uint64_t last;
+		uint64_t last, now;
 
 		/* A duplicate ACK is never answered. */
 		make_ack(&ack, 7);
@@ -450,6 +450,15 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 		CU_ASSERT_EQUAL(tftp_fastpath_session_peek(fastpath, t.session, NULL), 8);
 		run(tier, &t, 8, &ack, &o);
 		CU_ASSERT_EQUAL(o.sent, 9);
+		/* User space ignored something: the time of sending stays what it was. */
+		tftp_fastpath_session_peek(fastpath, t.session, &last);
+		CU_ASSERT_EQUAL(tftp_fastpath_session_pause(fastpath, t.session, NULL), 9);
+		tftp_fastpath_session_resume(fastpath, t.session, 9, last + SECOND);
+		CU_ASSERT_EQUAL(tftp_fastpath_session_pause(fastpath, t.session, &now), 9);
+		CU_ASSERT_EQUAL(now, last);
+		tftp_fastpath_session_resume(fastpath, t.session, 10, last + SECOND);
+		tftp_fastpath_session_peek(fastpath, t.session, &now);
+		CU_ASSERT_EQUAL(now, last + SECOND);
 	}
 	tftp_fastpath_session_remove(fastpath, t.session);
 	make_ack(&ack, 9);
