@@ -404,16 +404,20 @@ static int load_either(struct sparse *s, const struct vmdk_header *h, struct ima
 {
 	uint64_t tables = s->img->table_bytes, allocated = s->img->info.allocated_size;
 	uint64_t rgd = h->flags & VMDK_FLAG_REDUNDANT && h->rgd != h->gd ? h->rgd : 0;
+	unsigned int notes = s->img->n_notes;
 	struct image_error second;
 	int r = try_load(s, h, h->gd, rgd, err);
 
 	if (r != -EBADMSG || !rgd)
 		return r;
 	forget(s, tables, allocated);
-	if (try_load(s, h, rgd, 0, &second) < 0) {
+	s->img->n_notes = notes;
+	if (try_load(s, h, rgd, h->gd, &second) < 0) {
 		forget(s, tables, allocated);
 		return r; /* the sentence about the first copy stays */
 	}
+	s->img->n_notes = notes;
+	s->seg->other = 0; /* known to be broken */
 	s->img->info.damaged = true;
 	snprintf(s->img->info.damage, sizeof(s->img->info.damage),
 		 "the first copy of its grain tables is damaged; the second one is used");

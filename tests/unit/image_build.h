@@ -181,6 +181,7 @@ static inline void build_vmdk_header(uint8_t *h, uint32_t version, uint32_t flag
 static inline int build_descriptor(char *to, size_t size, const char *type, uint32_t cid, uint32_t parent,
 				   const char *extents)
 {
+	memset(to, 0, size);
 	return snprintf(to, size, "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n%s\n%s\n"
 				  "ddb.adapterType = \"ide\"\nddb.geometry.cylinders = \"2\"\nddb.geometry.heads = \"16\"\n"
 				  "ddb.geometry.sectors = \"63\"\n",
