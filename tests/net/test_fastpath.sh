@@ -3,6 +3,7 @@
 # TFTP answered inside the kernel, end to end: the same bytes, on good and bad cables, while the server is reloaded, its
 # files change, it is killed, and beside another XDP program. Here frames on veth have no room to grow, so it is tc that
 # answers; the VM test does the same with XDP.
+# shellcheck disable=SC2154
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/netlab.sh"
 requires ethtool jq bpftool tcpdump tshark
