@@ -252,3 +252,67 @@ pc_ready() {
 }
 # pc_reset NAME: its reset button
 pc_reset() { console_mark "$1"; lab_qmp "$1" system_reset >/dev/null; }
+# pc_type NAME TEXT: typed on its keyboard, with Enter; pc_key NAME KEYS: together, as QEMU names them (ctrl b)
+pc_key() {
+	local n=$1 k list=; shift
+	for k; do list+="${list:+,}{\"type\":\"qcode\",\"data\":\"$k\"}"; done
+	lab_qmp "$n" "{\"execute\":\"send-key\",\"arguments\":{\"keys\":[$list],\"hold-time\":20}}" >/dev/null
+}
+pc_type() {
+	local i c
+	for ((i = 0; i < ${#2}; i++)); do
+		c=${2:i:1}
+		case $c in
+		' ') pc_key "$1" spc ;; '.') pc_key "$1" dot ;; '/') pc_key "$1" slash ;; '-') pc_key "$1" minus ;;
+		':') pc_key "$1" shift semicolon ;; ';') pc_key "$1" semicolon ;; '=') pc_key "$1" equal ;;
+		[A-Z]) pc_key "$1" shift "${c,}" ;; *) pc_key "$1" "$c" ;;
+		esac
+		sleep 0.05
+	done
+	pc_key "$1" ret
+}
+
+# --- a PC without a machine ------------------------------------------------------------------------------------------
+# soft_pc NAME N [ipxe]: asks DHCP as the PC with MAC 52:54:00:77:02:N would (as iPXE when told so) and sets soft_address
+# and soft_file; as iPXE it fetches the script too and sets soft_initiator, soft_user, soft_secret and soft_target.
+# soft NAME COMMAND... runs something with that PC's address.
+declare -A soft_ns
+soft() { local n=$1; shift; nsenter -t "${soft_ns[$n]}" -n -- "$@"; }
+soft_pc() {
+	local name=$1 mac options=()
+	mac=52:54:00:77:02:$(printf %02x "$2")
+	if [ -z "${soft_ns[$name]:-}" ]; then
+		unshare -n sleep infinity &
+		soft_ns[$name]=$!
+		lab_pid[soft-$name]=$!
+		sleep 0.2
+		lab_host ip link add "v-$name" type veth peer name eth0 address "$mac" netns "${soft_ns[$name]}"
+		lab_host ip link set "v-$name" master wire up
+		soft "$name" ip link set lo up
+		soft "$name" ip link set eth0 up
+		# An emulated machine may leave the checksum of a datagram to a card that is not there.
+		soft "$name" ethtool -K eth0 tx off >/dev/null 2>&1
+	fi
+	cat >"$LAB/udhcpc" <<-'END'
+		#!/bin/sh
+		[ "$1" = bound ] || exit 0
+		ip address replace "$ip/${mask:-24}" dev eth0
+		echo "soft_address=$ip soft_file='${boot_file:-$bootfile}' soft_server=${siaddr:-$serverid}"
+	END
+	chmod +x "$LAB/udhcpc"
+	[ "${3:-}" = ipxe ] && options=(-x 0x4d:69505845 -x 0xaf:b105011af41000130101150101)
+	soft_address='' soft_file='' soft_server=''
+	eval "$(soft "$name" busybox udhcpc -q -n -f -t 5 -T 2 -i eth0 -s "$LAB/udhcpc" -V PXEClient:Arch:00000:UNDI:002001 \
+		-x 0x5d:0000 -O bootfile "${options[@]}" 2>>"$LAB_LOGS/soft.log" | grep '^soft_')"
+	[ -n "$soft_address" ] || return 1
+	[ "${3:-}" = ipxe ] || return 0
+	soft_script=$(soft "$name" curl -sS --max-time 60 "tftp://10.77.0.1/$soft_file") || return 1
+	echo "$soft_script" >>"$LAB_LOGS/soft.log"
+	soft_initiator=$(awk '/^set initiator-iqn/ { print $3 }' <<<"$soft_script")
+	soft_user=$(awk '/^set username/ { print $3 }' <<<"$soft_script")
+	soft_secret=$(awk '/^set password/ { print $3 }' <<<"$soft_script")
+	soft_target=$(sed -n 's/^sanboot iscsi:[^:]*::[0-9]*:0:\([^ ]*\).*/\1/p' <<<"$soft_script")
+	[ -n "$soft_target" ]
+}
+# soft_url: of the disk that soft_pc was given, for iscsi-inq, iscsi-dd, iscsi-test-cu
+soft_url() { echo "iscsi://${1:-$soft_user}%${2:-$soft_secret}@10.77.0.1/$soft_target/0"; }
