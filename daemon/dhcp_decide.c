@@ -174,11 +174,26 @@ static enum dhcp_outcome refuse(struct dhcp_server *server, struct dhcp_request 
 	return DHCP_OUTCOME_ANSWERED;
 }
 
+/* Not of an address that this client has, or was offered a moment ago. */
+static bool needs_probe(const struct dhcp_server *server, const struct dhcp_request *request, const struct lease *lease)
+{
+	bool his = lease->known && lease_client_equal(&lease->client, &request->client);
+
+	if (!server->prober || (his && (lease->state == LEASE_BOUND)))
+		return false;
+	return !lease->probed || lease->probed + DHCP_PROBE_FRESH < dhcp_now(server);
+}
+
 static enum dhcp_outcome discover(struct dhcp_server *server, struct dhcp_request *request)
 {
 	struct lease *lease;
 	int64_t end;
-	int r = lease_choose(server->leases, request->subnet, &request->client, request->boot.reserved,
+	bool needs;
+	int r;
+
+	if (!request->rounds && dhcp_probing(server->prober, request))
+		return DHCP_OUTCOME_PROBING;
+	r = lease_choose(server->leases, request->subnet, &request->client, request->boot.reserved,
 			     request->requested, &lease);
 
 	if (r < 0) {
@@ -188,10 +203,13 @@ static enum dhcp_outcome discover(struct dhcp_server *server, struct dhcp_reques
 			    server->config->subnet[request->subnet].name);
 		return DHCP_OUTCOME_EXHAUSTED;
 	}
+	needs = needs_probe(server, request, lease);
 	/* Whoever still has a lease keeps it while he asks again. */
 	end = dhcp_now(server) + LEASE_OFFER_TIME;
 	if (lease->state != LEASE_BOUND)
 		lease_set(server->leases, lease, LEASE_OFFERED, &request->client, end);
+	if (needs && request->rounds < DHCP_PROBE_ROUNDS && dhcp_probe(server->prober, request, lease->address) == 0)
+		return DHCP_OUTCOME_PROBING;
 	dhcp_reply(server, request, DHCP_OFFER, lease, NULL);
 	return DHCP_OUTCOME_ANSWERED;
 }
@@ -274,14 +292,7 @@ static enum dhcp_outcome decline(struct dhcp_server *server, struct dhcp_request
 
 	if (!lease)
 		return DHCP_OUTCOME_UNKNOWN;
-	server->stats.conflicts++;
-	log_limited(&server->log_declined, 5, LOG_LEVEL_WARNING,
-		    "DHCP: %u.%u.%u.%u is used by another machine, says the PC that was given it: it is left alone for an "
-		    "hour; find the machine with that fixed address and exclude the address in [subnet %s]",
-		    lease->address >> 24, lease->address >> 16 & 255, lease->address >> 8 & 255, lease->address & 255,
-		    server->config->subnet[request->subnet].name);
-	lease_set(server->leases, lease, LEASE_QUARANTINED, NULL, dhcp_now(server) + LEASE_QUARANTINE);
-	dhcp_record(server, dhcp_answer_new(server), lease);
+	dhcp_quarantine(server, lease, "says the PC that was given it");
 	return DHCP_OUTCOME_NOTED;
 }
 
@@ -370,10 +381,19 @@ static bool giaddr_is_sane(uint32_t giaddr)
 	return !giaddr || (giaddr >> 24 != 127 && giaddr >> 24 != 0 && giaddr >> 28 < 0xe);
 }
 
+enum dhcp_outcome dhcp_decide_probed(struct dhcp_server *server, struct dhcp_request *request)
+{
+	/* The client's record may have changed meanwhile. */
+	if (identify(server, request) < 0)
+		return DHCP_OUTCOME_STORE_FAILED;
+	return discover(server, request);
+}
+
 enum dhcp_outcome dhcp_decide(struct dhcp_server *server, struct dhcp_request *request)
 {
 	uint64_t source = 0;
 
+	request->rounds = 0;
 	if (request->packet.op != 1 || !giaddr_is_sane(request->packet.giaddr))
 		return DHCP_OUTCOME_MALFORMED;
 	fill_identity(request);

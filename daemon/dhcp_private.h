@@ -5,6 +5,7 @@
  *	dhcp_decide.c	what to do with a message: which subnet, which address, which answer
  *	dhcp_reply.c	the answer's fields and options
  *	dhcp_send.c	where an answer goes, and how
+ *	dhcp_probe.c	is somebody using this address already?
  */
 #ifndef BOOTWELL_DHCP_PRIVATE_H
 #define BOOTWELL_DHCP_PRIVATE_H
@@ -24,6 +25,9 @@
 #define DHCP_SOURCE_RATE   10 /* messages a second from one MAC, */
 #define DHCP_SOURCE_BURST  30 /* and at once */
 #define DHCP_LEASE_MIN	   60 /* s, whatever a client asks for */
+#define DHCP_PROBES	   1024 /* addresses probed at once; one more is offered without */
+#define DHCP_PROBE_ROUNDS  4	/* addresses found in use in a row before a client has to ask again */
+#define DHCP_PROBE_FRESH   60	/* s that a probe without an answer is worth */
 #define DHCP_RETRY_NS	   (5 * 1000000000ull) /* try again what could not be opened */
 
 /* One UDP socket: of one interface, or of all when a subnet is only reached through relays. */
@@ -64,6 +68,8 @@ struct dhcp_answer {
 	uint8_t data[DHCP_PACKET_MAX];
 };
 
+struct dhcp_prober;
+
 struct dhcp_server {
 	struct loop *loop;
 	struct netif *netif;
@@ -72,6 +78,7 @@ struct dhcp_server {
 	struct boot *boot;
 	struct lease_table *leases;
 	struct ratelimit *limit;
+	struct dhcp_prober *prober; /* NULL: configured off, or not permitted */
 	struct netif_watch *watch;
 	struct loop_source *retry, *expiry, *batch;
 
@@ -106,6 +113,7 @@ struct dhcp_request {
 	uint32_t requested; /* option 50 */
 	bool has_requested, has_server_id;
 	uint32_t chosen_server; /* option 54 of the message */
+	unsigned int rounds;	/* of probing so far */
 };
 
 /* s, CLOCK_MONOTONIC: the clock of the lease table */
@@ -113,6 +121,8 @@ int64_t dhcp_now(const struct dhcp_server *server);
 
 /* dhcp_decide.c: the outcome is counted by the caller. */
 enum dhcp_outcome dhcp_decide(struct dhcp_server *server, struct dhcp_request *request);
+/* Again, for a DISCOVER whose address was probed: dhcp_decide() has filled the request in. */
+enum dhcp_outcome dhcp_decide_probed(struct dhcp_server *server, struct dhcp_request *request);
 
 /*
  * dhcp_reply.c: makes the answer `type` and queues it. `lease` NULL: no address (NAK, INFORM, proxy). `message`: option 56
@@ -129,7 +139,21 @@ void dhcp_route(struct dhcp_send *ret, const struct dhcp_server *server, const s
 void dhcp_send_batch(struct dhcp_server *server, bool durable);
 int dhcp_packet_socket(void);
 
+/*
+ * dhcp_probe.c: asks by ARP on a local subnet, by ICMP echo behind a relay, and comes back to dhcp_decide_probed() when
+ * nobody answered; an address that is in use is quarantined first. Pending ones refer to listeners: stop them before one
+ * goes.
+ */
+int dhcp_prober_new(struct dhcp_prober **ret, struct dhcp_server *server);
+void dhcp_prober_free(struct dhcp_prober *prober);
+void dhcp_prober_stop_all(struct dhcp_prober *prober); /* NULL is fine */
+/* Takes a copy of the request. -EBUSY: too many at once; another -errno: cannot be asked. Then offer without. */
+int dhcp_probe(struct dhcp_prober *prober, const struct dhcp_request *request, uint32_t address);
+/* Is this client's message already waiting for a probe? */
+bool dhcp_probing(const struct dhcp_prober *prober, const struct dhcp_request *request);
+
 /* dhcp_server.c */
+void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char *who);
 struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server); /* a place in the batch, zeroed up to data; never NULL */
 /* Queues the lease as it is now for the store. */
 void dhcp_record(struct dhcp_server *server, struct dhcp_answer *answer, const struct lease *lease);

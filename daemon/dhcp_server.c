@@ -191,6 +191,19 @@ struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server)
 	return answer;
 }
 
+void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char *who)
+{
+	uint32_t a = lease->address;
+
+	server->stats.conflicts++;
+	log_limited(&server->log_declined, 5, LOG_LEVEL_WARNING,
+		    "DHCP: %u.%u.%u.%u is used by another machine, %s: it is left alone for an hour; find the machine with "
+		    "that fixed address, or exclude the address in [subnet %s]",
+		    a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255, who, server->config->subnet[lease->subnet].name);
+	lease_set(server->leases, lease, LEASE_QUARANTINED, NULL, dhcp_now(server) + LEASE_QUARANTINE);
+	dhcp_record(server, dhcp_answer_new(server), lease);
+}
+
 /* --- receiving ---------------------------------------------------------------------------------------------------- */
 static bool read_addresses(struct dhcp_request *request, const struct loop_datagram *dgram)
 {
@@ -395,10 +408,12 @@ static void drop_unwanted(struct dhcp_server *server)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < server->listeners; i++) {
-		if (server->listener[i]->wanted)
+		if (server->listener[i]->wanted) {
 			server->listener[kept++] = server->listener[i];
-		else
-			listener_free(server->listener[i]);
+			continue;
+		}
+		dhcp_prober_stop_all(server->prober);
+		listener_free(server->listener[i]);
 	}
 	server->listeners = kept;
 }
@@ -420,6 +435,25 @@ static void mark(struct dhcp_server *server)
 	}
 }
 
+static void open_prober(struct dhcp_server *server)
+{
+	bool wanted = server->config->dhcp_probe && server->config->dhcp_mode == CONFIG_DHCP_FULL;
+	int r;
+
+	if (!wanted) {
+		dhcp_prober_free(server->prober);
+		server->prober = NULL;
+	}
+	if (!wanted || server->prober)
+		return;
+	r = dhcp_prober_new(&server->prober, server);
+	if (r < 0)
+		dhcp_problem(server,
+			     "DHCP offers addresses without asking first whether somebody uses them: %s; start the server as "
+			     "root or with CAP_NET_RAW, or set [dhcp] probe = no",
+			     strerror(-r));
+}
+
 /* Opens what the configuration and the interfaces of now want, closes the rest, says what is missing. */
 static void sync_sockets(struct dhcp_server *server)
 {
@@ -438,6 +472,7 @@ static void sync_sockets(struct dhcp_server *server)
 			     "DHCP answers go out as broadcasts only: no packet socket: %s; start the server as root or with "
 			     "CAP_NET_RAW",
 			     strerror(-server->packet_fd));
+	open_prober(server);
 	if (all)
 		want_ports(server, "", 0);
 	for (size_t i = 0; i < c->subnets; i++)
@@ -559,6 +594,7 @@ int dhcp_server_reload(struct dhcp_server *server, const struct config *config)
 
 	if (r < 0)
 		return r;
+	dhcp_prober_stop_all(server->prober);
 	flush(server);
 	lease_table_copy(leases, server->leases);
 	lease_table_free(server->leases);
@@ -574,6 +610,7 @@ void dhcp_server_free(struct dhcp_server *server)
 {
 	if (!server)
 		return;
+	dhcp_prober_free(server->prober);
 	if (server->answers)
 		flush(server);
 	for (size_t i = 0; i < server->listeners; i++)

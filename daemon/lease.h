@@ -47,6 +47,7 @@ struct lease {
 	int64_t expires;
 	unsigned int subnet; /* index in the configuration */
 	bool dynamic;	     /* in a range, neither excluded nor reserved */
+	int64_t probed;	     /* for the caller: when nobody answered there; 0 never */
 
 	/* lease.c only */
 	struct lease *next_address, *next_client, *prev, *next;
