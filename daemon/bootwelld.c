@@ -188,7 +188,7 @@ static int open_state(struct daemon *d)
 	int r;
 
 	snprintf(file, sizeof(file), "%s/bootwell.db", d->config->state_path);
-	r = store_open(&d->store, file, error);
+	r = store_new(&d->store, file, error);
 	if (r) {
 		log_error("cannot open the state %s: %s", file, error);
 		return r;
@@ -412,7 +412,7 @@ static void close_all(struct extras *x)
 	loop_free(d->loop);
 	targets_free(d->targets);
 	catalogue_free(d->catalogue);
-	store_close(d->store);
+	store_free(d->store);
 	config_free(d->config);
 }
 

@@ -14,7 +14,7 @@ bool known_images_has(void *arg, const struct config *config, const char *name)
 		known->tried = true;
 		snprintf(file, sizeof(file), "%s/bootwell.db", config->state_path);
 		known->opened =
-			!access(file, R_OK | W_OK) && !store_open(&known->store, file, error);
+			!access(file, R_OK | W_OK) && !store_new(&known->store, file, error);
 	}
 	return known->store && store_image_current(known->store, name, &row) > 0;
 }
@@ -22,7 +22,7 @@ bool known_images_has(void *arg, const struct config *config, const char *name)
 void known_images_done(struct known_images *known)
 {
 	if (known->opened)
-		store_close(known->store);
+		store_free(known->store);
 	known->store = NULL;
 	known->opened = false;
 }

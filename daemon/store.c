@@ -206,7 +206,7 @@ static int upgrade(struct store *store, char error[256])
 	return 0;
 }
 
-int store_open(struct store **ret, const char *file, char error[256])
+int store_new(struct store **ret, const char *file, char error[256])
 {
 	struct store *store = calloc(1, sizeof(*store));
 	mode_t mask;
@@ -233,11 +233,11 @@ int store_open(struct store **ret, const char *file, char error[256])
 	}
 	if (!error[0])
 		snprintf(error, 256, "%s", store->db ? sqlite3_errmsg(store->db) : "out of memory");
-	store_close(store);
+	store_free(store);
 	return r;
 }
 
-void store_close(struct store *store)
+void store_free(struct store *store)
 {
 	if (!store)
 		return;

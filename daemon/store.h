@@ -15,8 +15,8 @@
 
 struct store;
 
-int store_open(struct store **ret, const char *file, char error[256]);
-void store_close(struct store *store);
+int store_new(struct store **ret, const char *file, char error[256]);
+void store_free(struct store *store);
 int store_begin(struct store *store);
 int store_commit(struct store *store);
 void store_rollback(struct store *store);

@@ -103,7 +103,7 @@ static int start(struct netd *d)
 		r = netif_new(&d->netif, d->loop);
 	snprintf(file, sizeof(file), "%s/bootwell.db", d->config->state_path);
 	if (!r)
-		r = store_open(&d->store, file, error);
+		r = store_new(&d->store, file, error);
 	if (!r)
 		r = catalogue_new(&d->catalogue, d->store);
 	if (!r)
@@ -139,7 +139,7 @@ int main(int argc, char **argv)
 	dhcp_server_free(d.dhcp);
 	boot_free(d.boot);
 	catalogue_free(d.catalogue);
-	store_close(d.store);
+	store_free(d.store);
 	netif_free(d.netif);
 	loop_free(d.loop);
 	config_free(d.config);
