@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+
+#include "daemon/lease.h"
+
+#define NET 0x0a4d0000u /* 10.77.0.0 */
+
+static struct config_subnet subnet;
+static struct config_client reserved;
+static struct config config;
+
+/* 10.77.0.10 to .19, without .12 and .13; .15 belongs to a client, .11 is the router. */
+static struct lease_table *table_new(void)
+{
+	struct lease_table *table;
+
+	memset(&subnet, 0, sizeof(subnet));
+	subnet.network = NET;
+	subnet.prefix = 24;
+	subnet.ranges = 1;
+	subnet.range[0] = (struct config_range){NET + 10, NET + 19};
+	subnet.excludes = 1;
+	subnet.exclude[0] = (struct config_range){NET + 12, NET + 13};
+	subnet.router = (struct config_addresses){{NET + 11}, 1};
+	memset(&reserved, 0, sizeof(reserved));
+	reserved.address = NET + 15;
+	memset(&config, 0, sizeof(config));
+	config.subnet = &subnet;
+	config.subnets = 1;
+	config.client = &reserved;
+	config.clients = 1;
+	CU_ASSERT_EQUAL_FATAL(lease_table_new(&table, &config), 0);
+	return table;
+}
+
+static struct lease_client mac(uint32_t n)
+{
+	struct lease_client c = {.has_mac = true, .mac = {2, 0, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n}};
+
+	return c;
+}
+
+/* Chooses and binds; 0 when there is none. */
+static uint32_t bind_one(struct lease_table *t, uint32_t who, uint32_t wanted, int64_t expires)
+{
+	struct lease_client c = mac(who);
+	struct lease *lease;
+
+	if (lease_choose(t, 0, &c, 0, wanted, &lease) < 0)
+		return 0;
+	lease_set(t, lease, LEASE_BOUND, &c, expires);
+	return lease->address;
+}
+
+static void test_lease_gives_all_but_excluded_reserved_and_router(void)
+{
+	struct lease_table *t = table_new();
+	static const uint32_t expected[] = {10, 14, 16, 17, 18, 19};
+
+	for (uint32_t i = 0; i < 6; i++)
+		CU_ASSERT_EQUAL(bind_one(t, i, 0, 1000), NET + expected[i]);
+	CU_ASSERT_EQUAL(bind_one(t, 6, 0, 1000), 0);
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_BOUND), 6);
+	lease_table_free(t);
+}
+
+static void test_lease_same_client_same_address(void)
+{
+	struct lease_table *t = table_new();
+	uint32_t first = bind_one(t, 1, 0, 100);
+
+	bind_one(t, 2, 0, 100);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 200), first);
+	CU_ASSERT_EQUAL(bind_one(t, 1, NET + 18, 200), first);
+	/* It has expired, but nobody else has needed it. */
+	CU_ASSERT_EQUAL(lease_table_expire(t, 300), LEASE_FOREVER);
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_BOUND), 0);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 400), first);
+	lease_table_free(t);
+}
+
+static void test_lease_identified_by_mac_not_by_identifier(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client rom = mac(1), os = mac(1), other = {.id_length = 3, .id = "abc"};
+	struct lease *a, *b;
+
+	rom.id_length = 2;
+	os.id_length = 5;
+	CU_ASSERT_EQUAL(lease_choose(t, 0, &rom, 0, 0, &a), 0);
+	lease_set(t, a, LEASE_BOUND, &rom, 100);
+	CU_ASSERT_EQUAL(lease_choose(t, 0, &os, 0, 0, &b), 0);
+	CU_ASSERT_PTR_EQUAL(a, b);
+	CU_ASSERT_EQUAL(lease_choose(t, 0, &other, 0, 0, &b), 0);
+	CU_ASSERT_PTR_NOT_EQUAL(a, b);
+	lease_set(t, b, LEASE_BOUND, &other, 100);
+	CU_ASSERT_PTR_EQUAL(lease_by_client(t, 0, &other), b);
+	lease_table_free(t);
+}
+
+static void test_lease_wanted_address_if_it_is_free(void)
+{
+	struct lease_table *t = table_new();
+
+	CU_ASSERT_EQUAL(bind_one(t, 1, NET + 17, 100), NET + 17);
+	CU_ASSERT_NOT_EQUAL(bind_one(t, 2, NET + 17, 100), NET + 17);
+	CU_ASSERT_EQUAL(bind_one(t, 3, NET + 12, 100), NET + 14); /* excluded */
+	CU_ASSERT_EQUAL(bind_one(t, 4, NET + 15, 100), NET + 16); /* reserved for another */
+	CU_ASSERT_EQUAL(bind_one(t, 5, 0x08080808, 100), NET + 18);
+	lease_table_free(t);
+}
+
+static void test_lease_reservation_wins_and_is_left_alone(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client c = mac(1);
+	struct lease *lease;
+
+	bind_one(t, 1, 0, 100);
+	CU_ASSERT_EQUAL(lease_choose(t, 0, &c, NET + 15, 0, &lease), 0);
+	CU_ASSERT_EQUAL(lease->address, NET + 15);
+	lease_set(t, lease, LEASE_BOUND, &c, 100);
+	/* It has one address, so the one before is free again. */
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_BOUND), 1);
+	CU_ASSERT(lease_allowed(t, 0, NET + 15, NET + 15));
+	CU_ASSERT(!lease_allowed(t, 0, NET + 15, 0));
+	CU_ASSERT(!lease_allowed(t, 0, 0x08080808, 0x08080808)); /* reserved, but in another network */
+	lease_table_free(t);
+}
+
+static void test_lease_oldest_free_address_is_used_again(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client c;
+
+	for (uint32_t i = 0; i < 6; i++)
+		bind_one(t, i, 0, 100 + (int64_t)i);
+	CU_ASSERT_EQUAL(lease_table_expire(t, 102), 103);
+	CU_ASSERT_EQUAL(bind_one(t, 77, 0, 500), NET + 10);
+	CU_ASSERT_EQUAL(bind_one(t, 78, 0, 500), NET + 14);
+	c = mac(0);
+	CU_ASSERT_PTR_NULL(lease_by_client(t, 0, &c)); /* forgotten, somebody else has it */
+	lease_table_free(t);
+}
+
+static void test_lease_flood_of_offers_locks_nobody_out(void)
+{
+	struct lease_table *t = table_new();
+	struct lease *lease;
+	struct lease_client c;
+
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 1000), NET + 10);
+	for (uint32_t i = 0; i < 10000; i++) {
+		c = mac(1000 + i);
+		CU_ASSERT_EQUAL_FATAL(lease_choose(t, 0, &c, 0, 0, &lease), 0);
+		CU_ASSERT_NOT_EQUAL(lease->address, NET + 10);
+		lease_set(t, lease, LEASE_OFFERED, &c, 60);
+	}
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_OFFERED), 5);
+	/* A real one gets an offer, and its request wins although the flood took the offer back meanwhile. */
+	c = mac(2);
+	CU_ASSERT_EQUAL(lease_choose(t, 0, &c, 0, 0, &lease), 0);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, lease->address, &lease), 0);
+	lease_set(t, lease, LEASE_BOUND, &c, 1000);
+	CU_ASSERT_EQUAL(lease_table_expire(t, 60), 1000);
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_OFFERED), 0);
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_BOUND), 2);
+	lease_table_free(t);
+}
+
+static void test_lease_claim_refuses_what_another_has(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client a = mac(1), b = mac(2);
+	struct lease *lease;
+	uint32_t address = bind_one(t, 1, 0, 100);
+
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &a, 0, address, &lease), 0);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &b, 0, address, &lease), -EADDRINUSE);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &b, 0, NET + 12, &lease), -EADDRINUSE);
+	lease_table_expire(t, 100);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &b, 0, address, &lease), 0);
+	lease_table_free(t);
+}
+
+static void test_lease_quarantine_ends_and_is_limited(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client c = mac(1);
+	struct lease *lease;
+
+	CU_ASSERT_EQUAL(lease_choose(t, 0, &c, 0, 0, &lease), 0);
+	lease_set(t, lease, LEASE_OFFERED, &c, 60);
+	lease_set(t, lease, LEASE_QUARANTINED, NULL, 3600);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, lease->address, &lease), -EADDRINUSE);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 4000), NET + 14);
+	CU_ASSERT_EQUAL(lease_table_expire(t, 3600), 4000);
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_QUARANTINED), 0);
+	lease_table_free(t);
+
+	/* 1,000 addresses, every one declined: a quarter at most is out of use. */
+	t = table_new();
+	lease_table_free(t);
+	subnet.prefix = 16;
+	subnet.range[0] = (struct config_range){NET + 1000, NET + 1999};
+	CU_ASSERT_EQUAL_FATAL(lease_table_new(&t, &config), 0);
+	for (uint32_t i = 0; i < 2000; i++) {
+		c = mac(i);
+		CU_ASSERT_EQUAL_FATAL(lease_choose(t, 0, &c, 0, 0, &lease), 0);
+		lease_set(t, lease, LEASE_OFFERED, &c, 60);
+		lease_set(t, lease, LEASE_QUARANTINED, NULL, 3600);
+	}
+	CU_ASSERT_EQUAL(lease_table_count(t, LEASE_QUARANTINED), 250);
+	lease_table_free(t);
+}
+
+static void test_lease_restore_and_copy(void)
+{
+	struct lease_table *t = table_new(), *copy;
+	struct lease_client c = mac(9);
+
+	CU_ASSERT_EQUAL(lease_table_restore(t, NET + 16, LEASE_BOUND, &c, 100), 0);
+	CU_ASSERT_EQUAL(lease_table_restore(t, NET + 17, LEASE_QUARANTINED, NULL, 100), 0);
+	CU_ASSERT_EQUAL(lease_table_restore(t, 0x08080808, LEASE_BOUND, &c, 100), 0); /* no subnet of ours */
+	CU_ASSERT_EQUAL_FATAL(lease_table_new(&copy, &config), 0);
+	lease_table_copy(copy, t);
+	lease_table_free(t);
+	CU_ASSERT_EQUAL(lease_table_count(copy, LEASE_BOUND), 1);
+	CU_ASSERT_EQUAL(lease_table_count(copy, LEASE_QUARANTINED), 1);
+	CU_ASSERT_EQUAL(bind_one(copy, 9, 0, 200), NET + 16);
+	CU_ASSERT_EQUAL(bind_one(copy, 1, NET + 17, 200), NET + 10);
+	lease_table_free(copy);
+}
+
+static void test_lease_65k_addresses_each_once(void)
+{
+	enum { N = 65000 };
+	struct lease_table *t = table_new();
+	static uint8_t seen[65536];
+
+	lease_table_free(t);
+	subnet.prefix = 16;
+	subnet.excludes = 0;
+	subnet.range[0] = (struct config_range){NET + 256, NET + 256 + N - 1};
+	CU_ASSERT_EQUAL_FATAL(lease_table_new(&t, &config), 0);
+	memset(seen, 0, sizeof(seen));
+	for (uint32_t i = 0; i < N; i++) {
+		uint32_t a = bind_one(t, i, 0, 1000);
+
+		CU_ASSERT_FATAL(a >= NET + 256 && !seen[a & 0xffff]);
+		seen[a & 0xffff] = 1;
+	}
+	CU_ASSERT_EQUAL(bind_one(t, N, 0, 1000), 0);
+	for (uint32_t i = 0; i < N; i += 997)
+		CU_ASSERT_EQUAL(bind_one(t, i, 0, 2000), NET + 256 + i);
+	lease_table_free(t);
+}
+
+/* Random steps against a plain array: nobody ever has an address that another has. */
+static void test_lease_model(void)
+{
+	struct lease_table *t = table_new();
+	struct {
+		uint32_t owner;
+		int64_t expires;
+	} model[256] = {0};
+	int64_t now = 1;
+
+	srand((unsigned int)unit_seed());
+	for (int step = 0; step < 50000; step++, now += rand() % 3) {
+		uint32_t who = 1 + (uint32_t)rand() % 12;
+		struct lease_client c = mac(who);
+		struct lease *lease;
+
+		lease_table_expire(t, now);
+		if (lease_choose(t, 0, &c, 0, rand() % 2 ? NET + (uint32_t)(rand() % 24) : 0, &lease) < 0)
+			continue;
+		CU_ASSERT_FATAL(lease->address >= NET + 10 && lease->address <= NET + 19);
+		switch (rand() % 4) {
+		case 0: /* offered only */
+			if (lease->state != LEASE_BOUND)
+				lease_set(t, lease, LEASE_OFFERED, &c, now + 5);
+			break;
+		case 1:
+			if (lease->state == LEASE_BOUND) {
+				lease_set(t, lease, LEASE_FREE, NULL, 0);
+				model[lease->address & 255].owner = 0;
+			}
+			break;
+		default:
+			for (int i = 0; i < 256; i++) /* one address a client */
+				if (model[i].owner == who)
+					model[i].owner = 0;
+			CU_ASSERT_FATAL(!model[lease->address & 255].owner ||
+					model[lease->address & 255].owner == who ||
+					model[lease->address & 255].expires <= now);
+			model[lease->address & 255].owner = who;
+			model[lease->address & 255].expires = now + 1 + rand() % 20;
+			lease_set(t, lease, LEASE_BOUND, &c, model[lease->address & 255].expires);
+		}
+	}
+	lease_table_free(t);
+}
+
+UNIT_MAIN(UNIT(test_lease_gives_all_but_excluded_reserved_and_router), UNIT(test_lease_same_client_same_address),
+	  UNIT(test_lease_identified_by_mac_not_by_identifier), UNIT(test_lease_wanted_address_if_it_is_free),
+	  UNIT(test_lease_reservation_wins_and_is_left_alone), UNIT(test_lease_oldest_free_address_is_used_again),
+	  UNIT(test_lease_flood_of_offers_locks_nobody_out), UNIT(test_lease_claim_refuses_what_another_has),
+	  UNIT(test_lease_quarantine_ends_and_is_limited), UNIT(test_lease_restore_and_copy),
+	  UNIT(test_lease_65k_addresses_each_once), UNIT(test_lease_model))
