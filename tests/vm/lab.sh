@@ -50,7 +50,7 @@ lab_start() {
 	lab_host sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
 	lab_host ip address add 10.77.0.254/24 dev wire
 	lab_host ip link set wire up
-	lab_host tcpdump -q -U -s 600 -i wire -w "$LAB_LOGS/wire.pcap" 2>/dev/null &
+	nsenter -t $lab_ns -n -- tcpdump -q -U -s 600 -i wire -w "$LAB_LOGS/wire.pcap" 2>/dev/null &
 	lab_pid[tcpdump]=$!
 	lab_note "accelerator $LAB_ACCEL, trees $LAB_TREE, logs $LAB_LOGS"
 }
@@ -72,9 +72,9 @@ lab_qemu() {
 	lab_host ip tuntap add "tap-$name" mode tap vnet_hdr || lab_die "no tap"
 	lab_host ip link set "tap-$name" master wire up
 	echo "qemu-system-x86_64 ${args[*]}" >>"$LAB_LOGS/$name.qemu"
-	# The first process in the pipe is QEMU itself: $! would be the stamp.
-	lab_host qemu-system-x86_64 "${args[@]}" </dev/null 2>>"$LAB_LOGS/$name.qemu" \
-		> >("$LAB_VM/talk" stamp >>"$LAB_LOGS/$name.console") &
+	# No function and no pipe here: $! must be QEMU, not a shell around it.
+	nsenter -t $lab_ns -n -- qemu-system-x86_64 "${args[@]}" </dev/null 2>>"$LAB_LOGS/$name.qemu" \
+		> >(exec "$LAB_VM/talk" stamp >>"$LAB_LOGS/$name.console") &
 	lab_pid[$name]=$!
 }
 # lab_alive NAME
@@ -115,10 +115,10 @@ appliance_stage() {
 	[ -d "$s" ] && return
 	mkdir -p "$s"
 	[ -n "${LAB_BARE:-}" ] && return # nothing of ours: a stand-in is tried
-	make -s -C "$TOP" O="$O" DESTDIR="$s" PREFIX=/usr install >"$LAB_LOGS/install.log" 2>&1 ||
-		lab_die "make install failed: $(tail -3 "$LAB_LOGS/install.log")"
+	"$TOP/conf/install" "$O" "$s" /usr >"$LAB_LOGS/install.log" 2>&1 ||
+		lab_die "the build cannot be installed (make all first): $(tail -3 "$LAB_LOGS/install.log")"
 	mkdir -p "$s/etc/systemd/system/multi-user.target.wants" "$s/etc/bootwell"
-	ln -sf /lib/systemd/system/tcmu-runner.service "$s/etc/systemd/system/multi-user.target.wants/"
+	ln -sf /lib/systemd/system/tcmu-runner.service /usr/lib/systemd/system/bootwell.service "$s/etc/systemd/system/multi-user.target.wants/"
 }
 # appliance_config: the configuration from stdin
 appliance_config() { appliance_stage; mkdir -p "$LAB/stage/etc/bootwell"; cat >"$LAB/stage/etc/bootwell/bootwell.conf"; }
