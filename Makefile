@@ -157,6 +157,13 @@ install: all  ## put it into the system (or into DESTDIR)
 	$(call say,INSTALL,$(DESTDIR)/)
 	$(Q)conf/install $(O) "$(DESTDIR)" $(PREFIX)
 
+iso: all  ## the appliance: build/bootwell.iso, for a CD or (written as it is) a USB stick
+	$(Q)$(MAKE) deps DEPS=iso
+	$(Q)initramfs/make-iso $(O)
+.PHONY: update
+update: iso  ## build/bootwell.update for an appliance in service, signed: SIGN_KEY=ssh-key
+	$(Q)initramfs/make-update $(O) "$(SIGN_KEY)"
+
 man: $(MAN)  ## manual pages
 $(O)/man/%: docs/%.scd
 	@mkdir -p $(@D)
