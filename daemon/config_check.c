@@ -412,11 +412,15 @@ static void appliance_mistake(void *arg, unsigned int line, const char *message)
 void config_check(struct config_parser *p)
 {
 	const struct config *c = p->config;
+	bool read_well = !p->mistakes;
 
-	check_dhcp(p);
-	check_images(p);
 	check_references(p);
-	check_clients(p);
+	/* What a refused line leaves out would only be missed a second time. */
+	if (read_well) {
+		check_dhcp(p);
+		check_images(p);
+		check_clients(p);
+	}
 	appliance_check(&c->appliance, c->network, c->networks, appliance_mistake, p);
 	if (c->http_port == c->upload_port)
 		config_mistake(p, 0, "[http] port and upload-port are both %u", c->http_port);

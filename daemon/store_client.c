@@ -130,7 +130,7 @@ int store_client_put(struct store *store, struct store_client *client)
 					   "?11, nbp_failed = ?12,"
 					   " address = ?13, first_seen = ?14, last_seen = ?15, "
 					   "last_boot = ?16, overlay = ?17, reset = ?18"
-					   " WHERE id = ?1");
+					   " WHERE id = ?1 AND mac = ?2");
 	else
 		s = store_statement(store,
 				    "INSERT INTO client (" CLIENT_COLUMNS ")"
