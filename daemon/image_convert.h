@@ -42,6 +42,9 @@ int convert_image(const struct image *img, const char *path, enum convert_target
 int convert_foreign(const char *from, const char *foreign, const char *to_raw, convert_progress_fn progress, void *arg,
 		    struct image_error *err);
 
+/* What convert_foreign() refuses before it starts anything: other files named, encryption, a log to be played back. */
+int convert_foreign_check(int fd, const char *foreign, const char *name, struct image_error *err);
+
 /* "vhdx", "qcow2", or NULL for a file that is neither. */
 const char *convert_foreign_format(const char *path);
 

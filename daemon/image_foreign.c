@@ -97,6 +97,11 @@ static int check_vhdx(int fd, const char *name, struct image_error *err)
 	return 0;
 }
 
+int convert_foreign_check(int fd, const char *foreign, const char *name, struct image_error *err)
+{
+	return strcmp(foreign, "vhdx") == 0 ? check_vhdx(fd, name, err) : check_qcow2(fd, name, err);
+}
+
 /* --- running qemu-img ----------------------------------------------------------------------------------------------*/
 
 struct run {
@@ -217,7 +222,7 @@ static int convert_open(int in, const char *from, const char *format, struct out
 			void *arg, struct image_error *err)
 {
 	struct stat st;
-	int r = strcmp(format, "vhdx") == 0 ? check_vhdx(in, from, err) : check_qcow2(in, from, err);
+	int r = convert_foreign_check(in, format, from, err);
 
 	if (r == 0)
 		r = run_qemu(in, out->fd, format, from, progress, arg, err);
