@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC	   0x31676174736c6562ull
-#define HEADER	   4096
-#define PAGES_MIN  64
-#define PAGES_MAX  (1u << 26) /* 256 GiB */
+#define MAGIC     0x31676174736c6562ull
+#define HEADER    4096
+#define PAGES_MIN 64
+#define PAGES_MAX (1u << 26) /* 256 GiB */
 
 struct header {
 	uint64_t magic; /* written last */
@@ -42,7 +42,7 @@ static int map_memory(struct staging *st, const char *path)
 		    (ftruncate(st->fd, 0) < 0 || ftruncate(st->fd, (off_t)st->map_length) < 0))
 			return -errno;
 		/* Memory is taken now: on a full tmpfs a later touch would be SIGBUS. */
-		if (fallocate(st->fd, 0, 0, (off_t)st->map_length) < 0)
+		if (TEMP_FAILURE_RETRY(fallocate(st->fd, 0, 0, (off_t)st->map_length)) < 0)
 			return -errno;
 	} else {
 		flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -58,7 +58,8 @@ static int map_memory(struct staging *st, const char *path)
 	return 0;
 }
 
-/* Is what the file holds ours, and of this boot of the machine? If not, it is emptied and made so. */
+/* Is what the file holds ours, and of this boot of the machine? If not, it is emptied and made so.
+ */
 static int take_over(struct staging *st, const uint8_t store[16], const uint8_t machine_boot[16])
 {
 	struct header *h = st->map;

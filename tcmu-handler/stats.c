@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Counters in files that readers map: see stats.h. Without a directory, or without room in it, there are none. */
+/* Counters in files that readers map: see stats.h. Without a directory, or without room in it,
+ * there are none. */
 #include "tcmu-handler/stats.h"
 
 #include <fcntl.h>
@@ -17,12 +18,15 @@ void *stats_map(const char *run_dir, const char *name, size_t size, uint64_t ver
 	struct stat st;
 	int fd;
 
-	if (!run_dir[0] || snprintf(path, sizeof(path), "%s/%s", run_dir, name) >= (int)sizeof(path))
+	if (!run_dir[0] ||
+	    snprintf(path, sizeof(path), "%s/%s", run_dir, name) >= (int)sizeof(path))
 		return NULL;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return NULL;
-	if (fstat(fd, &st) < 0 || ((size_t)st.st_size != size && (ftruncate(fd, 0) < 0 || fallocate(fd, 0, 0, (off_t)size) < 0))) {
+	if (fstat(fd, &st) < 0 ||
+	    ((size_t)st.st_size != size &&
+	     (ftruncate(fd, 0) < 0 || TEMP_FAILURE_RETRY(fallocate(fd, 0, 0, (off_t)size)) < 0))) {
 		close(fd);
 		return NULL;
 	}

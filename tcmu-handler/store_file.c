@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The store's file. The exclusive flock is a barrier, not only a guard: a process that was killed holds it until the
- * last of its writes in the kernel has ended, so nothing of it can land in the store after we have read it.
+ * The store's file. The exclusive flock is a barrier, not only a guard: a process that was killed
+ * holds it until the last of its writes in the kernel has ended, so nothing of it can land in the
+ * store after we have read it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,26 +22,36 @@ static int lock(int fd, const char *path, struct engine_error *err)
 		if (!flock(fd, LOCK_EX | LOCK_NB))
 			return 0;
 		if (errno != EWOULDBLOCK && errno != EINTR)
-			return engine_fail(err, -errno, "The write-back store %s cannot be locked: %s.", path, strerror(errno));
+			return engine_fail(err, -errno,
+					   "The write-back store %s cannot be locked: %s.", path,
+					   strerror(errno));
 		usleep(10000);
 	}
-	return engine_fail(err, -EBUSY, "The write-back store %s is in use by another process; stop that one first.", path);
+	return engine_fail(
+		err, -EBUSY,
+		"The write-back store %s is in use by another process; stop that one first.", path);
 }
 
-static int grow(int fd, const char *path, uint64_t size, uint64_t *ret_size, struct engine_error *err)
+static int grow(int fd, const char *path, uint64_t size, uint64_t *ret_size,
+		struct engine_error *err)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return engine_fail(err, -errno, "The write-back store %s cannot be looked at: %s.", path, strerror(errno));
+		return engine_fail(err, -errno, "The write-back store %s cannot be looked at: %s.",
+				   path, strerror(errno));
 	if (S_ISREG(st.st_mode)) {
-		if ((uint64_t)st.st_size < size && fallocate(fd, 0, 0, (off_t)size) < 0) {
+		if ((uint64_t)st.st_size < size &&
+		    TEMP_FAILURE_RETRY(fallocate(fd, 0, 0, (off_t)size)) < 0) {
 			int r = -errno;
 
-			/* What could not be had whole is given back, so that the file system is not left full. */
+			/* What could not be had whole is given back, so that the file system is not
+			 * left full. */
 			if (ftruncate(fd, st.st_size) < 0)
 				r = -errno;
-			return engine_fail(err, r, "The write-back store %s cannot be given %llu MiB: %s; make [cache] write_back smaller or make room.",
+			return engine_fail(err, r,
+					   "The write-back store %s cannot be given %llu MiB: %s; "
+					   "make [cache] write_back smaller or make room.",
 					   path, (unsigned long long)(size >> 20), strerror(-r));
 		}
 		*ret_size = (uint64_t)st.st_size > size ? (uint64_t)st.st_size : size;
@@ -54,8 +65,10 @@ static int grow(int fd, const char *path, uint64_t size, uint64_t *ret_size, str
 			return 0;
 		}
 	}
-	return engine_fail(err, -EINVAL, "The write-back store %s is neither a file nor a disk of at least %u MiB.", path,
-			   STORE_SIZE_MIN >> 20);
+	return engine_fail(
+		err, -EINVAL,
+		"The write-back store %s is neither a file nor a disk of at least %u MiB.", path,
+		STORE_SIZE_MIN >> 20);
 }
 
 int store_file_open(const char *path, uint64_t size, uint64_t *ret_size, struct engine_error *err)
@@ -64,12 +77,14 @@ int store_file_open(const char *path, uint64_t size, uint64_t *ret_size, struct 
 	int fd, r;
 
 	if (size < STORE_SIZE_MIN)
-		return engine_fail(err, -EINVAL, "The write-back store %s needs at least %u MiB.", path, STORE_SIZE_MIN >> 20);
+		return engine_fail(err, -EINVAL, "The write-back store %s needs at least %u MiB.",
+				   path, STORE_SIZE_MIN >> 20);
 	fd = open(path, flags | O_DIRECT, 0600);
 	if (fd < 0 && errno == EINVAL)
 		fd = open(path, flags, 0600); /* a file system without O_DIRECT */
 	if (fd < 0)
-		return engine_fail(err, -errno, "The write-back store %s cannot be opened: %s.", path, strerror(errno));
+		return engine_fail(err, -errno, "The write-back store %s cannot be opened: %s.",
+				   path, strerror(errno));
 	r = lock(fd, path, err);
 	if (!r)
 		r = grow(fd, path, size, ret_size, err);
