@@ -3,6 +3,7 @@
  * there are none. */
 #include "tcmu-handler/stats.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
