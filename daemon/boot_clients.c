@@ -207,7 +207,8 @@ void boot_clients_free(struct boot_clients *c)
 int boot_clients_put(struct boot_clients *c, const struct store_client *rec,
 		     struct boot_client **ret)
 {
-	struct boot_client *client = rec->id ? boot_clients_by_id(c, rec->id) : NULL, *other;
+	/* Not by id: that of a client whose transaction was rolled back may be another's by now. */
+	struct boot_client *client = boot_clients_by_mac(c, rec->mac), *other;
 	struct store_client row = *rec;
 	int r;
 

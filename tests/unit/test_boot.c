@@ -1,0 +1,761 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Clients and their boots: registration, names, boot programs, who gets a script, what becomes of
+ * an earlier run. */
+#include <errno.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/boot.h"
+#include "daemon/boot_disk.h"
+#include "daemon/catalogue.h"
+#include "daemon/loop.h"
+#include "daemon/log.h"
+#include "daemon/target.h"
+#include "tests/unit/unit.h"
+
+#define SERVER 0x7f000001u
+
+static char root[] = "/tmp/bootwell-boot.XXXXXX";
+
+/* A daemon's parts around boot, on a directory of its own. */
+struct rig {
+	struct loop *loop;
+	struct config *config;
+	struct store *store;
+	struct catalogue *catalogue;
+	struct targets *targets;
+	struct boot *boot;
+	struct loop_source *ticker;
+	bool (*condition)(struct rig *rig);
+	int ticks;
+	/* what scripts said */
+	char script[8][8192];
+	unsigned int scripts;
+};
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	return ftw->level ? remove(path) : 0;
+}
+
+static void report(void *arg, const char *file, unsigned int line, const char *message)
+{
+	(void)arg;
+	printf("# %s:%u: %s\n", file, line, message);
+}
+
+static void make_file(const char *name, const char *text, size_t size)
+{
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	file = fopen(path, "w");
+	if (!file)
+		abort();
+	fputs(text, file);
+	fclose(file);
+	if (size && truncate(path, size))
+		abort();
+}
+
+static struct config *make_config(const char *more)
+{
+	struct config *config = NULL;
+	char text[4096], path[128];
+
+	snprintf(text, sizeof(text),
+		 "[server]\nstate = %s\nrun = %s\n[images]\npath = %s\n[dhcp]\nrange = "
+		 "127.0.0.101-127.0.0.150\n"
+		 "[image one]\nfile = one.raw\n[image two]\nfile = two.raw\n[group default]\nimage "
+		 "= one\n%s",
+		 root, root, root, more);
+	make_file("bootwell.conf", text, 0);
+	snprintf(path, sizeof(path), "%s/bootwell.conf", root);
+	CU_ASSERT_EQUAL_FATAL(config_read(&config, path, report, NULL), 0);
+	return config;
+}
+
+/* The state and configfs stay when the rig is closed: open_rig(..., true) is a restart. */
+static struct rig *open_rig(const char *more, bool again)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+	char path[128], error[CATALOGUE_ERROR_MAX];
+
+	if (!again) {
+		nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+		make_file("one.raw", "", 1 << 20);
+		make_file("two.raw", "", 2 << 20);
+		snprintf(path, sizeof(path), "%s/configfs", root);
+		mkdir(path, 0755);
+	}
+	rig->config = make_config(more);
+	snprintf(path, sizeof(path), "%s/bootwell.db", root);
+	CU_ASSERT_EQUAL_FATAL(store_new(&rig->store, path, error), 0);
+	CU_ASSERT_EQUAL_FATAL(catalogue_new(&rig->catalogue, rig->store), 0);
+	catalogue_sync(rig->catalogue, rig->config);
+	snprintf(path, sizeof(path), "%s/configfs", root);
+	CU_ASSERT_EQUAL_FATAL(targets_new(&rig->targets, path, root), 0);
+	CU_ASSERT_EQUAL_FATAL(targets_check(rig->targets, error), 0);
+	CU_ASSERT_EQUAL_FATAL(boot_disks_write_engine(rig->config, error), 0);
+	CU_ASSERT_EQUAL_FATAL(loop_new(&rig->loop), 0);
+	CU_ASSERT_EQUAL_FATAL(boot_new(&rig->boot, rig->loop, rig->config, rig->store,
+				       rig->catalogue, rig->targets),
+			      0);
+	boot_adopt(rig->boot);
+	return rig;
+}
+
+static void close_rig(struct rig *rig)
+{
+	boot_free(rig->boot);
+	loop_source_free(rig->ticker);
+	loop_free(rig->loop);
+	targets_free(rig->targets);
+	catalogue_free(rig->catalogue);
+	store_free(rig->store);
+	config_free(rig->config);
+	free(rig);
+}
+
+static void tick(void *arg)
+{
+	struct rig *rig = arg;
+
+	if (rig->condition(rig) || ++rig->ticks > 3000)
+		loop_stop(rig->loop, 0);
+	else
+		loop_timer_set(rig->ticker, loop_now(rig->loop) + 10000000);
+}
+
+/* Runs the loop until the condition holds; false when it never does. */
+static bool run_until(struct rig *rig, bool (*condition)(struct rig *rig))
+{
+	rig->condition = condition;
+	rig->ticks = 0;
+	if (!rig->ticker)
+		loop_add_timer(rig->loop, 0, tick, rig, &rig->ticker);
+	loop_timer_set(rig->ticker, 0);
+	loop_run(rig->loop);
+	return condition(rig);
+}
+
+static struct boot_identity firmware(uint8_t last, uint16_t arch)
+{
+	return (struct boot_identity){.mac = {2, 0, 0, 0, 0, last}, .arch = arch, .pxe = true};
+}
+
+static struct boot_identity ipxe(uint8_t last)
+{
+	return (struct boot_identity){
+		.mac = {2, 0, 0, 0, 0, last}, .arch = 0, .pxe = true, .ipxe = true};
+}
+
+static uint32_t address_of(uint8_t last)
+{
+	return 0x7f000000u + last;
+}
+
+/* The two DHCP exchanges of a PC. */
+static void dhcp(struct rig *rig, uint8_t last, uint16_t arch)
+{
+	struct boot_identity who = firmware(last, arch);
+	struct boot_answer answer;
+
+	boot_identify(rig->boot, &who, SERVER, &answer);
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, address_of(last), answer.nbp), 0);
+	who = ipxe(last);
+	who.arch = arch;
+	boot_identify(rig->boot, &who, SERVER, &answer);
+	CU_ASSERT_STRING_EQUAL(answer.nbp, "boot.ipxe");
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, address_of(last), answer.nbp), 0);
+}
+
+static void take_script(void *arg, const char *text, uint32_t length)
+{
+	struct rig *rig = arg;
+
+	CU_ASSERT_EQUAL(strlen(text), length);
+	snprintf(rig->script[rig->scripts++ % 8], sizeof(rig->script[0]), "%s", text);
+}
+
+static const uint8_t no_mac[6];
+
+static void ask(struct rig *rig, uint8_t last)
+{
+	boot_script(rig->boot, address_of(last), no_mac, SERVER, take_script, rig);
+}
+
+static bool one_script(struct rig *rig)
+{
+	return rig->scripts >= 1;
+}
+
+static bool four_scripts(struct rig *rig)
+{
+	return rig->scripts >= 4;
+}
+
+struct seen {
+	struct store_client client;
+	enum boot_state state;
+	struct store_boot boot;
+	bool has_target;
+};
+
+static void copy_view(void *arg, const struct boot_view *view)
+{
+	struct seen *seen = arg;
+
+	seen->client = *view->client;
+	seen->state = view->state;
+	seen->boot = *view->boot;
+	seen->has_target = view->has_target;
+}
+
+static struct seen look(struct rig *rig, const char *name)
+{
+	struct seen seen = {};
+
+	if (boot_view_name(rig->boot, name, copy_view, &seen))
+		seen.client.id = -1;
+	return seen;
+}
+
+static unsigned int count_targets(void)
+{
+	char command[160];
+	FILE *pipe;
+	unsigned int n = 0;
+
+	snprintf(command, sizeof(command), "ls %s/configfs/iscsi | wc -l", root);
+	pipe = popen(command, "r");
+	if (!pipe || fscanf(pipe, "%u", &n) != 1)
+		abort();
+	pclose(pipe);
+	return n;
+}
+
+/* --- registration
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void test_boot_registers_at_first_lease(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct boot_identity who = firmware(101, 0), other = firmware(7, 0);
+	struct boot_answer answer;
+	struct seen seen;
+
+	boot_identify(rig->boot, &who, SERVER, &answer);
+	CU_ASSERT_FALSE(answer.known);
+	CU_ASSERT_STRING_EQUAL(answer.hostname, "");
+	CU_ASSERT_STRING_EQUAL(answer.initiator, "iqn.2026-01.org.bootwell:pc-020000000065");
+	CU_ASSERT_EQUAL(look(rig, "PC101").client.id, -1); /* asking registers nothing */
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, address_of(101), "undionly.kpxe"), 0);
+	seen = look(rig, "pc101");
+	CU_ASSERT(seen.client.id > 0);
+	CU_ASSERT_STRING_EQUAL(seen.client.name, "PC101");
+	CU_ASSERT_STRING_EQUAL(seen.client.nbp, "undionly.kpxe");
+	CU_ASSERT_EQUAL(seen.state, BOOT_STARTING);
+	/* Another one with the same last octet gets another name. */
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &other, 0x7f000165, ""), 0);
+	CU_ASSERT_STRING_EQUAL(look(rig, "PC256").client.name, "PC256");
+	boot_identify(rig->boot, &who, SERVER, &answer);
+	CU_ASSERT_TRUE(answer.known);
+	CU_ASSERT_STRING_EQUAL(answer.hostname, "PC101");
+	close_rig(rig);
+	rig = open_rig("", true);
+	CU_ASSERT_STRING_EQUAL(look(rig, "PC101").client.name, "PC101");
+	close_rig(rig);
+}
+
+static void test_boot_register_off(void)
+{
+	struct rig *rig = open_rig(
+		"[clients]\nregister = no\n[client KNOWN]\nmac = 02:00:00:00:00:66\n", false);
+	struct boot_identity who = firmware(101, 0), known = firmware(0x66, 0);
+	struct boot_stats stats;
+
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, address_of(101), ""), 0);
+	boot_stats(rig->boot, &stats);
+	CU_ASSERT_EQUAL(stats.clients, 0);
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &known, address_of(102), ""), 0);
+	CU_ASSERT_STRING_EQUAL(look(rig, "known").client.name, "KNOWN");
+	close_rig(rig);
+}
+
+/* MAC addresses cost a stranger nothing: the table has an end, leases go on. */
+static void test_boot_register_limit(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct boot_stats stats;
+
+	log_set_level(LOG_LEVEL_ERROR);
+	CU_ASSERT_EQUAL(store_begin(rig->store), 0);
+	for (unsigned int i = 0; i < 5000; i++) {
+		struct boot_identity who = {.mac = {2, 1, 0, 0, i >> 8, i & 255}, .arch = 0xffff};
+
+		CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, 0x0a000000 + i, ""), 0);
+	}
+	CU_ASSERT_EQUAL(store_commit(rig->store), 0);
+	boot_stats(rig->boot, &stats);
+	CU_ASSERT_EQUAL(stats.clients, 4096);
+	close_rig(rig);
+	log_set_level(LOG_LEVEL_WARNING);
+}
+
+/* The lease's transaction is rolled back: the client in memory has no row; it gets one at its next
+ * lease. */
+static void test_boot_register_rolled_back(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct boot_identity a = firmware(101, 0), b = firmware(102, 0);
+	struct store_client row;
+
+	CU_ASSERT_EQUAL(store_begin(rig->store), 0);
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &a, address_of(101), "undionly.kpxe"), 0);
+	store_rollback(rig->store);
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &b, address_of(102), "undionly.kpxe"), 0);
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &a, address_of(103), "undionly.kpxe"), 0);
+	CU_ASSERT_EQUAL(store_client_by_mac(rig->store, a.mac, &row), 1);
+	CU_ASSERT_STRING_EQUAL(row.name, "PC101");
+	CU_ASSERT_EQUAL(store_client_by_mac(rig->store, b.mac, &row), 1);
+	CU_ASSERT_STRING_EQUAL(row.name, "PC102");
+	close_rig(rig);
+}
+
+static void test_boot_section_takes_the_name(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct boot_identity a = firmware(101, 0), b = firmware(102, 0);
+
+	boot_leased(rig->boot, &a, address_of(101), "");
+	boot_leased(rig->boot, &b, address_of(102), "");
+	close_rig(rig);
+	/* The file gives PC101's name to the other PC. */
+	rig = open_rig("[client PC101]\nmac = 02:00:00:00:00:66\n", true);
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &b, address_of(102), ""), 0);
+	CU_ASSERT_EQUAL(look(rig, "PC101").client.mac[5], 102);
+	CU_ASSERT_EQUAL(look(rig, "PC256").client.mac[5], 101);
+	close_rig(rig);
+}
+
+/* --- what a PC gets
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static const char *nbp_of(struct rig *rig, uint8_t last, uint16_t arch)
+{
+	static struct boot_answer answer;
+	struct boot_identity who = firmware(last, arch);
+
+	boot_identify(rig->boot, &who, SERVER, &answer);
+	return answer.nbp;
+}
+
+static void test_boot_nbp_by_firmware(void)
+{
+	struct rig *rig = open_rig(
+		"[client A]\nmac = 02:00:00:00:00:66\nnbp-bios = a.kpxe\nnbp-uefi = a.efi\n",
+		false);
+	struct boot_identity system = {.mac = {2, 0, 0, 0, 0, 9}, .arch = 0xffff};
+	struct boot_identity http = firmware(9, 16);
+	struct boot_answer answer;
+
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 0), "undionly.kpxe");
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 7), "snponly.efi");
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 9), "snponly.efi");
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 11), ""); /* arm64: Debian has no iPXE for it */
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 0), "a.kpxe");
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 7), "a.efi");
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 11), "a.efi");
+	boot_identify(rig->boot, &http, SERVER, &answer);
+	CU_ASSERT_TRUE(answer.http_boot);
+	CU_ASSERT_STRING_EQUAL(answer.nbp, "http://127.0.0.1:8001/nbp/snponly.efi");
+	boot_identify(rig->boot, &system, SERVER, &answer);
+	CU_ASSERT_STRING_EQUAL(answer.nbp, ""); /* an operating system boots nothing */
+	close_rig(rig);
+}
+
+static bool handoff_failed(struct rig *rig)
+{
+	return look(rig, "PC101").client.nbp_failed;
+}
+
+static void test_boot_other_nbp_after_failed_handoff(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct boot_identity who = firmware(101, 7);
+	struct boot_stats stats;
+
+	rig->config->handoff_timeout = 0;
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, address_of(101), nbp_of(rig, 101, 7)), 0);
+	CU_ASSERT(run_until(rig, handoff_failed));
+	boot_stats(rig->boot, &stats);
+	CU_ASSERT_EQUAL(stats.handoff_failures, 1);
+	CU_ASSERT_STRING_EQUAL(look(rig, "PC101").boot.failure,
+			       "snponly.efi was sent, and no script was asked for");
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 101, 7), "ipxe.efi");
+	close_rig(rig);
+	/* It is remembered, and what then works stays. */
+	rig = open_rig("", true);
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 101, 7), "ipxe.efi");
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, address_of(101), "ipxe.efi"), 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_FALSE(look(rig, "PC101").client.nbp_failed);
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 101, 7), "ipxe.efi");
+	close_rig(rig);
+	/* When that fails too, the first has its turn again. */
+	rig = open_rig("", true);
+	rig->config->handoff_timeout = 0;
+	CU_ASSERT_EQUAL(boot_leased(rig->boot, &who, address_of(101), "ipxe.efi"), 0);
+	CU_ASSERT(run_until(rig, handoff_failed));
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 101, 7), "snponly.efi");
+	close_rig(rig);
+}
+
+/* Section, then `client set`, then group, then [group default]. */
+static void test_boot_profile_order(void)
+{
+	struct rig *rig = open_rig("keep = yes\noption.150 = 127.0.0.1\n[group g]\nimage = "
+				   "two\noption.150 = 127.0.0.2\n"
+				   "option.151 = 127.0.0.3\n[client S]\nmac = "
+				   "02:00:00:00:00:66\nkeep = no\nimage = two, one\n",
+				   false);
+	struct boot_identity who = firmware(101, 0), s = firmware(0x66, 0);
+	struct boot_change change = {.group = "g", .keep = BOOT_UNCHANGED, .upload = 1};
+	char error[BOOT_ERROR_MAX];
+	struct boot_answer a;
+
+	boot_leased(rig->boot, &who, address_of(101), "");
+	boot_leased(rig->boot, &s, address_of(102), "");
+	boot_identify(rig->boot, &who, SERVER, &a);
+	CU_ASSERT_STRING_EQUAL(a.profile->image[0], "one");
+	CU_ASSERT_EQUAL(a.profile->keep, CONFIG_YES);
+	CU_ASSERT_EQUAL(a.profile->upload, CONFIG_NO);
+	CU_ASSERT_EQUAL(boot_change(rig->boot, "PC101", &change, error), 0);
+	boot_identify(rig->boot, &who, SERVER, &a);
+	CU_ASSERT_STRING_EQUAL(a.profile->image[0], "two");
+	CU_ASSERT_EQUAL(a.profile->keep, CONFIG_YES); /* of the default group still */
+	CU_ASSERT_EQUAL(a.profile->upload, CONFIG_YES);
+	CU_ASSERT_EQUAL(a.profile->options.count, 2);
+	CU_ASSERT_EQUAL(a.profile->options.option[0].data[3], 2);
+	change = (struct boot_change){.image = "one", .keep = 0, .upload = -1};
+	CU_ASSERT_EQUAL(boot_change(rig->boot, "PC101", &change, error), 0);
+	boot_identify(rig->boot, &who, SERVER, &a);
+	CU_ASSERT_STRING_EQUAL(a.profile->image[0], "one");
+	CU_ASSERT_EQUAL(a.profile->keep, CONFIG_NO);
+	CU_ASSERT_EQUAL(a.profile->upload, CONFIG_NO);
+	/* What the file says cannot be changed in the state, and the sentence says where it stands.
+	 */
+	change = (struct boot_change){.keep = 1, .upload = BOOT_UNCHANGED};
+	CU_ASSERT_EQUAL(boot_change(rig->boot, "S", &change, error), -EPERM);
+	CU_ASSERT_PTR_NOT_NULL(strstr(error, "bootwell.conf line 20"));
+	boot_identify(rig->boot, &s, SERVER, &a);
+	CU_ASSERT_EQUAL(a.profile->images, 2);
+	CU_ASSERT_EQUAL(a.profile->keep, CONFIG_NO);
+	close_rig(rig);
+}
+
+static void test_boot_change_names(void)
+{
+	struct rig *rig = open_rig("[client FILE]\nmac = 02:00:00:00:00:66\n", false);
+	struct boot_identity a = firmware(101, 0), b = firmware(102, 0), c = firmware(103, 0);
+	struct boot_change change = {.keep = BOOT_UNCHANGED, .upload = BOOT_UNCHANGED};
+	static const struct {
+		const char *name;
+		int result;
+	} names[] = {{"a b", -EINVAL},
+		     {"", -EINVAL},
+		     {"1234", -EINVAL},
+		     {"-x", -EINVAL},
+		     {"sixteen-letters-", -EINVAL},
+		     {"pc103", -EEXIST},
+		     {"file", -EEXIST},
+		     {"Desk-1", 0},
+		     {"DESK-1", 0}};
+	char error[BOOT_ERROR_MAX];
+	const char *now = "PC101";
+
+	boot_leased(rig->boot, &a, address_of(101), "");
+	boot_leased(rig->boot, &b, address_of(102), "");
+	boot_leased(rig->boot, &c, address_of(103), "");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		change.name = names[i].name;
+		CU_ASSERT_EQUAL(boot_change(rig->boot, now, &change, error), names[i].result);
+		if (!names[i].result)
+			now = names[i].name;
+	}
+	CU_ASSERT_TRUE(look(rig, "desk-1").client.named);
+	change.name = "Other";
+	CU_ASSERT_EQUAL(boot_change(rig->boot, "FILE", &change, error), -EPERM);
+	change.name = NULL;
+	change.image = "three";
+	CU_ASSERT_EQUAL(boot_change(rig->boot, "PC103", &change, error), -ENOENT);
+	change.image = NULL;
+	change.group = "nobody";
+	CU_ASSERT_EQUAL(boot_change(rig->boot, "PC103", &change, error), -ENOENT);
+	CU_ASSERT_EQUAL(boot_change(rig->boot, "PC999", &change, error), -ENOENT);
+	close_rig(rig);
+}
+
+/* --- scripts and disks
+ * ---------------------------------------------------------------------------------------------- */
+
+static void test_boot_script_makes_the_disk(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct seen seen;
+
+	dhcp(rig, 101, 0);
+	boot_tftp_started(rig->boot, address_of(101), "undionly.kpxe");
+	ask(rig, 101);
+	CU_ASSERT_EQUAL(look(rig, "PC101").state, BOOT_PREPARING);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(rig->script[0],
+		       "sanboot iscsi:127.0.0.1:::0:iqn.2026-01.org.bootwell:disk-020000000065"));
+	seen = look(rig, "PC101");
+	CU_ASSERT_EQUAL(seen.state, BOOT_READY);
+	CU_ASSERT_TRUE(seen.has_target);
+	CU_ASSERT_STRING_EQUAL(seen.boot.image, "one");
+	CU_ASSERT(seen.boot.dhcp_ns && seen.boot.tftp_ns && seen.boot.ipxe_ns);
+	CU_ASSERT(seen.boot.script_ns >= seen.boot.ipxe_ns &&
+		  seen.boot.ready_ns >= seen.boot.script_ns);
+	CU_ASSERT_EQUAL(count_targets(), 1);
+	CU_ASSERT_TRUE(boot_uses_image(rig->boot, "one"));
+	close_rig(rig);
+}
+
+/* The same PC asks again while its disk is being made: all of them get the one answer. */
+static void test_boot_script_asked_twice(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct boot_stats stats;
+
+	dhcp(rig, 101, 0);
+	for (int i = 0; i < 4; i++)
+		ask(rig, 101);
+	ask(rig, 101); /* one too many: told so at once */
+	CU_ASSERT_EQUAL(rig->scripts, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "too often"));
+	rig->scripts = 0;
+	CU_ASSERT(run_until(rig, four_scripts));
+	CU_ASSERT_EQUAL(rig->scripts, 4);
+	for (int i = 1; i < 4; i++)
+		CU_ASSERT_STRING_EQUAL(rig->script[0], rig->script[i]);
+	boot_stats(rig->boot, &stats);
+	CU_ASSERT_EQUAL(stats.boots, 1);
+	close_rig(rig);
+}
+
+static void test_boot_many_at_once(void)
+{
+	struct rig *rig = open_rig("", false);
+
+	for (uint8_t i = 0; i < 4; i++)
+		dhcp(rig, 101 + i, 0);
+	for (uint8_t i = 0; i < 4; i++)
+		ask(rig, 101 + i);
+	CU_ASSERT(run_until(rig, four_scripts));
+	for (int i = 0; i < 4; i++)
+		CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[i], "sanboot"));
+	CU_ASSERT_EQUAL(count_targets(), 4);
+	close_rig(rig);
+}
+
+/* The daemon stops while PCs wait: each is answered, exactly once. */
+static void test_boot_free_answers_who_waits(void)
+{
+	struct rig *rig = open_rig("", false);
+
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	boot_free(rig->boot);
+	rig->boot = NULL;
+	CU_ASSERT_EQUAL(rig->scripts, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "being stopped"));
+	close_rig(rig);
+}
+
+static int fail_enable(void *arg, const char *operation, const char *path, const char *value)
+{
+	(void)arg;
+	(void)value;
+	return !strcmp(operation, "write") && strstr(path, "core/user_0") && strstr(path, "/enable")
+		       ? -ENOENT
+		       : 0;
+}
+
+static void test_boot_script_says_why_not(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct seen seen;
+	char path[160];
+
+	targets_trace(rig->targets, fail_enable, NULL);
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "tcmu-runner"));
+	CU_ASSERT_PTR_NULL(strstr(rig->script[0], "sanboot"));
+	seen = look(rig, "PC101");
+	CU_ASSERT_EQUAL(seen.state, BOOT_FAILED);
+	CU_ASSERT_FALSE(seen.has_target);
+	CU_ASSERT_PTR_NOT_NULL(strstr(seen.boot.failure, "tcmu-runner"));
+	CU_ASSERT_EQUAL(count_targets(), 0);
+	/* The next try may do better. */
+	targets_trace(rig->targets, NULL, NULL);
+	rig->scripts = 0;
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	/* An address that nobody has. */
+	rig->scripts = 0;
+	ask(rig, 66);
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "does not know it"));
+	close_rig(rig);
+	/* An image whose file is missing: a sentence, and it is taken as soon as it is there. */
+	snprintf(path, sizeof(path), "%s/three.raw", root);
+	rig = open_rig("[image three]\nfile = three.raw\n[client T]\nmac = "
+		       "02:00:00:00:00:66\nimage = three\n",
+		       true);
+	CU_ASSERT_PTR_NOT_NULL(catalogue_problem(rig->catalogue, 0));
+	dhcp(rig, 102, 0);
+	ask(rig, 102);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "three"));
+	make_file("three.raw", "", 1 << 20);
+	rig->scripts = 0;
+	ask(rig, 102);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	close_rig(rig);
+}
+
+static void write_info(const char *mac, const char *text)
+{
+	char name[300];
+
+	snprintf(name, sizeof(name),
+		 "configfs/iscsi/iqn.2026-01.org.bootwell:disk-%s/tpgt_1/acls/"
+		 "iqn.2026-01.org.bootwell:pc-%s/info",
+		 mac, mac);
+	make_file(name, text, 0);
+}
+
+static bool is_running(struct rig *rig)
+{
+	return look(rig, "PC101").state == BOOT_RUNNING;
+}
+
+#define LOGGED_IN                                                                                  \
+	"Session State: TARG_SESS_STATE_LOGGED_IN\n   Address 127.0.0.101 TCP  StatSN: 0x1\n"
+
+/* One forged request must not end a running PC's session; a PC that boots again may. */
+static void test_boot_script_while_it_runs(void)
+{
+	struct rig *rig = open_rig("", false);
+
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	write_info("020000000065", LOGGED_IN);
+	CU_ASSERT(run_until(rig, is_running));
+	CU_ASSERT(look(rig, "PC101").boot.login_ns > 0);
+	rig->scripts = 0;
+	ask(rig, 101);
+	CU_ASSERT_EQUAL(rig->scripts, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "still runs"));
+	CU_ASSERT_EQUAL(look(rig, "PC101").state, BOOT_RUNNING);
+	dhcp(rig, 101, 0);
+	rig->scripts = 0;
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	close_rig(rig);
+}
+
+static bool nothing_waits(struct rig *rig)
+{
+	struct boot_stats stats;
+
+	boot_stats(rig->boot, &stats);
+	return stats.waiting == 0;
+}
+
+/* A restart of the daemon: who runs is left alone, what is broken or nobody's goes. */
+static void test_boot_adopt(void)
+{
+	struct rig *rig = open_rig("", false);
+	char error[BOOT_ERROR_MAX], path[160];
+	struct seen seen;
+
+	for (uint8_t i = 0; i < 3; i++)
+		dhcp(rig, 101 + i, 0);
+	for (uint8_t i = 0; i < 3; i++)
+		ask(rig, 101 + i);
+	rig->scripts = 1;
+	CU_ASSERT(run_until(rig, four_scripts));
+	write_info("020000000065", LOGGED_IN);
+	/* The second one lost its enable, the third its client. */
+	make_file("configfs/iscsi/iqn.2026-01.org.bootwell:disk-020000000066/tpgt_1/enable", "0",
+		  0);
+	close_rig(rig);
+	rig = open_rig("", true);
+	store_client_remove(rig->store, look(rig, "PC103").client.id);
+	close_rig(rig);
+
+	rig = open_rig("", true);
+	seen = look(rig, "PC101");
+	CU_ASSERT_EQUAL(seen.state, BOOT_RUNNING);
+	CU_ASSERT_TRUE(seen.has_target);
+	CU_ASSERT_STRING_EQUAL(seen.boot.image, "one");
+	CU_ASSERT_FALSE(look(rig, "PC102").has_target);
+	CU_ASSERT(run_until(rig, nothing_waits));
+	CU_ASSERT_EQUAL(count_targets(), 1);
+	CU_ASSERT_EQUAL(boot_remove(rig->boot, "PC101", error), -EBUSY);
+	snprintf(path, sizeof(path), "%s/configfs/core/user_0", root);
+	CU_ASSERT_EQUAL(boot_remove(rig->boot, "PC102", error), 0);
+	CU_ASSERT_EQUAL(look(rig, "PC102").client.id, -1);
+	close_rig(rig);
+}
+
+static void test_boot_cleanup(void)
+{
+	nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	CU_ASSERT_EQUAL(rmdir(root), 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct unit_case cases[] = {
+		UNIT(test_boot_registers_at_first_lease),
+		UNIT(test_boot_register_off),
+		UNIT(test_boot_register_limit),
+		UNIT(test_boot_register_rolled_back),
+		UNIT(test_boot_section_takes_the_name),
+		UNIT(test_boot_nbp_by_firmware),
+		UNIT(test_boot_other_nbp_after_failed_handoff),
+		UNIT(test_boot_profile_order),
+		UNIT(test_boot_change_names),
+		UNIT(test_boot_script_makes_the_disk),
+		UNIT(test_boot_script_asked_twice),
+		UNIT(test_boot_many_at_once),
+		UNIT(test_boot_free_answers_who_waits),
+		UNIT(test_boot_script_says_why_not),
+		UNIT(test_boot_script_while_it_runs),
+		UNIT(test_boot_adopt),
+		UNIT(test_boot_cleanup),
+	};
+
+	if (!mkdtemp(root))
+		return 1;
+	log_set_level(LOG_LEVEL_WARNING);
+	return unit_main(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);
+}
