@@ -224,13 +224,14 @@ static int open_targets(struct daemon *d)
 /*
  * Ports may be opened again after a reload (BIND_SERVICE), DHCP and ARP need raw sockets, the fast
  * path attaches BPF programs, image files may belong to others. configfs belongs to root: as
- * another user that takes DAC_OVERRIDE.
+ * another user that takes DAC_OVERRIDE; and the kernel's iSCSI target lets nobody without SYS_ADMIN
+ * change a portal group or a CHAP secret (drivers/target/iscsi/iscsi_target_configfs.c).
  */
 static int drop_privileges(const struct config *c)
 {
 	const unsigned int keep[] = {
 		CAP_NET_BIND_SERVICE, CAP_NET_RAW,         CAP_NET_ADMIN,   CAP_BPF,
-		CAP_PERFMON,          CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE};
+		CAP_PERFMON,          CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, CAP_SYS_ADMIN};
 	const struct passwd *user = c->user[0] ? getpwnam(c->user) : NULL;
 	bool have[sizeof(keep) / sizeof(keep[0])];
 	int r;
@@ -246,7 +247,8 @@ static int drop_privileges(const struct config *c)
 		have[i] = capng_have_capability(CAPNG_PERMITTED, keep[i]);
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (unsigned int i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
-		if (have[i] && (user || keep[i] != CAP_DAC_OVERRIDE))
+		if (have[i] && (user || keep[i] != CAP_DAC_OVERRIDE) &&
+		    (c->targets || keep[i] != CAP_SYS_ADMIN))
 			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, keep[i]);
 	if (user)
 		r = capng_change_id(user->pw_uid, user->pw_gid,
