@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Base images, opened once however many disks use them, and the cache that all of them share. base_cache.c has the
- * design.
+ * Base images, opened once however many disks use them, and the cache that all of them share.
+ * base_cache.c has the design.
  */
 #ifndef BOOTWELL_BASE_H
 #define BOOTWELL_BASE_H
@@ -22,17 +22,19 @@ struct base_cache;
 int base_cache_new(struct base_cache **ret, uint64_t bytes);
 void base_cache_free(struct base_cache *cache); /* no base is open; NULL is fine */
 
-/* `key` tells whether two disks mean the same images; the chain becomes the cache's also when this fails. */
+/* `key` tells whether two disks mean the same images; the chain becomes the cache's also when this
+ * fails. */
 struct base *base_find(struct base_cache *cache, const char *key); /* one reference more, or NULL */
 int base_add(struct base_cache *cache, const char *key, struct image *chain, struct base **ret);
 void base_put(struct base *base);
 uint64_t base_size(const struct base *base);
 
 /*
- * Copies what the cache has of [offset, offset+length) to dst at `at`, up to the first unit that it has not. Returns
- * the bytes copied. Never blocks, takes no lock.
+ * Copies what the cache has of [offset, offset+length) to dst at `at`, up to the first unit that it
+ * has not. Returns the bytes copied. Never blocks, takes no lock.
  */
-uint64_t base_copy(struct base *base, uint64_t offset, uint64_t length, struct iov_pos *dst, uint64_t at);
+uint64_t base_copy(struct base *base, uint64_t offset, uint64_t length, struct iov_pos *dst,
+		   uint64_t at);
 
 /* A part of one unit that has to be fetched. */
 struct base_fetch {

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The cache of base images: frames of 64 KiB, each with one unit of the virtual disk of one base, inflated and composed
- * of all parents.
+ * The cache of base images: frames of 64 KiB, each with one unit of the virtual disk of one base,
+ * inflated and composed of all parents.
  *
- * A hit takes no lock and writes nothing that others read. A base has a table (two levels, by unit number) of frame
- * numbers. A frame has a version that is odd while its content changes; a reader takes the version, checks that the
- * frame is the unit that it wants, copies, and looks at the version again. Frames are memory that is never given back,
- * so a copy that raced with an eviction is only useless, and is done again the slow way.
+ * A hit takes no lock and writes nothing that others read. A base has a table (two levels, by unit
+ * number) of frame numbers. A frame has a version that is odd while its content changes; a reader
+ * takes the version, checks that the frame is the unit that it wants, copies, and looks at the
+ * version again. Frames are memory that is never given back, so a copy that raced with an eviction
+ * is only useless, and is done again the slow way.
  *
- * A miss happens on an engine thread, under the cache's lock: the first one takes a frame and reads, all others wait on
- * the frame. 50 clients that boot at once read each unit once.
+ * A miss happens on an engine thread, under the cache's lock: the first one takes a frame and
+ * reads, all others wait on the frame. 50 clients that boot at once read each unit once.
  *
- * Eviction is a clock. What makes a frame survive a turn of the hand is a hit in a later second than its loading: a
- * scan that touches every sector of a unit once, however many requests that takes, leaves nothing behind.
+ * Eviction is a clock. What makes a frame survive a turn of the hand is a hit in a later second
+ * than its loading: a scan that touches every sector of a unit once, however many requests that
+ * takes, leaves nothing behind.
  */
 #include "tcmu-handler/base.h"
 
@@ -25,9 +27,9 @@
 
 #include "tcmu-handler/inflate.h"
 
-#define LEAF		512
-#define COMPRESSED_MAX	(64u << 20) /* bytes of one compressed unit, packed or not */
-#define FRAMES_MIN	64
+#define LEAF           512
+#define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
+#define FRAMES_MIN     64
 
 struct frame {
 	uint32_t version; /* odd: not to be read */
@@ -101,7 +103,8 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes)
 		count = FRAMES_MIN;
 	c->count = count > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)count;
 	c->frames = calloc(c->count, sizeof(*c->frames));
-	c->memory = mmap(NULL, (size_t)c->count * BASE_UNIT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	c->memory = mmap(NULL, (size_t)c->count * BASE_UNIT, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (!c->frames || c->memory == MAP_FAILED) {
 		if (c->memory != MAP_FAILED)
 			munmap(c->memory, (size_t)c->count * BASE_UNIT);
@@ -125,7 +128,9 @@ void base_cache_free(struct base_cache *c)
 	free(c);
 }
 
-/* --- bases ---------------------------------------------------------------------------------------------------- */
+/* --- bases
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 struct base *base_find(struct base_cache *c, const char *key)
 {
@@ -178,7 +183,8 @@ static void frame_clear(struct base_cache *c, struct frame *f)
 		__atomic_store_n(&f->version, f->version + 1, __ATOMIC_SEQ_CST);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (f->base) {
-		__atomic_store_n(&f->base->table[f->unit / LEAF][f->unit % LEAF], 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&f->base->table[f->unit / LEAF][f->unit % LEAF], 0,
+				 __ATOMIC_RELAXED);
 		c->used--;
 	}
 	f->base = NULL;
@@ -219,9 +225,12 @@ uint64_t base_size(const struct base *b)
 	return b->size;
 }
 
-/* --- hits ------------------------------------------------------------------------------------------------------ */
+/* --- hits
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t length, struct iov_pos *dst, uint64_t at)
+static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t length,
+		      struct iov_pos *dst, uint64_t at)
 {
 	struct base_cache *c = b->cache;
 	const uint32_t *leaf = __atomic_load_n(&b->table[unit / LEAF], __ATOMIC_ACQUIRE);
@@ -244,7 +253,8 @@ static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t len
 	return true;
 }
 
-uint64_t base_copy(struct base *b, uint64_t offset, uint64_t length, struct iov_pos *dst, uint64_t at)
+uint64_t base_copy(struct base *b, uint64_t offset, uint64_t length, struct iov_pos *dst,
+		   uint64_t at)
 {
 	uint64_t done = 0;
 
@@ -261,9 +271,12 @@ uint64_t base_copy(struct base *b, uint64_t offset, uint64_t length, struct iov_
 	return done;
 }
 
-/* --- misses ---------------------------------------------------------------------------------------------------- */
+/* --- misses
+ * ----------------------------------------------------------------------------------------------------
+ */
 
-/* A frame that can be filled: free, or the clock's choice. NULL: all are being filled. Lock held. */
+/* A frame that can be filled: free, or the clock's choice. NULL: all are being filled. Lock held.
+ */
 static struct frame *take_frame(struct base_cache *c)
 {
 	for (uint32_t i = 0; i < 2 * c->count + 1; i++) {
@@ -345,7 +358,9 @@ static void part_done(struct io_op *op, int error)
 	if (!error && part->packed) {
 		uint8_t *whole = malloc(e->unit_length);
 
-		error = whole ? inflate_unit(whole, e->unit_length, e->unit_least, part->packed, e->compressed_length) : -ENOMEM;
+		error = whole ? inflate_unit(whole, e->unit_length, e->unit_least, part->packed,
+					     e->compressed_length)
+			      : -ENOMEM;
 		if (!error)
 			memcpy(part->to, whole + e->unit_skip, e->length);
 		free(whole);

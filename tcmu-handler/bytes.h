@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Little-endian integers at any address: the only way in which on-disk structures are read and written. */
+/* Little-endian integers at any address: the only way in which on-disk structures are read and
+ * written. */
 #ifndef BOOTWELL_BYTES_H
 #define BOOTWELL_BYTES_H
 

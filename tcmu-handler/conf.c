@@ -27,7 +27,9 @@ bool conf_id_valid(const char *id)
 	return true;
 }
 
-/* --- values ------------------------------------------------------------------------------------------------------ */
+/* --- values
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 struct parser {
 	const char *name;
@@ -66,7 +68,10 @@ static int parse_uuid(struct parser *p, const char *value, uint8_t ret[16])
 
 	for (; *value; value++) {
 		char c = *value;
-		unsigned int v = c >= '0' && c <= '9' ? (unsigned int)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a' + 10) : c >= 'A' && c <= 'F' ? (unsigned int)(c - 'A' + 10) : 16;
+		unsigned int v = c >= '0' && c <= '9'   ? (unsigned int)(c - '0')
+				 : c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a' + 10)
+				 : c >= 'A' && c <= 'F' ? (unsigned int)(c - 'A' + 10)
+							: 16;
 
 		if (c == '-')
 			continue;
@@ -101,11 +106,14 @@ static int parse_layer(struct parser *p, char *value, struct disk_config *d)
 	return 0;
 }
 
-/* --- lines ------------------------------------------------------------------------------------------------------- */
+/* --- lines
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 typedef int (*line_fn)(struct parser *p, char *value, void *ret);
 
-static int each_line(char *text, const char *name, struct engine_error *err, line_fn line, void *ret)
+static int each_line(char *text, const char *name, struct engine_error *err, line_fn line,
+		     void *ret)
 {
 	struct parser p = {.name = name, .err = err};
 	char *next;
@@ -139,7 +147,8 @@ static int engine_line(struct parser *p, char *value, void *ret)
 	int r;
 
 	if (!strcmp(p->key, "store"))
-		return value[0] == '/' ? parse_text(p, value, c->store, sizeof(c->store)) : bad(p, "is not an absolute path");
+		return value[0] == '/' ? parse_text(p, value, c->store, sizeof(c->store))
+				       : bad(p, "is not an absolute path");
 	if (!strcmp(p->key, "store_size"))
 		return parse_u64(p, value, &c->store_size);
 	if (!strcmp(p->key, "image_ram"))
@@ -157,7 +166,8 @@ static int engine_line(struct parser *p, char *value, void *ret)
 	return 0;
 }
 
-int conf_parse_engine(struct engine_config *ret, char *text, const char *name, struct engine_error *err)
+int conf_parse_engine(struct engine_config *ret, char *text, const char *name,
+		      struct engine_error *err)
 {
 	int r;
 
@@ -166,7 +176,10 @@ int conf_parse_engine(struct engine_config *ret, char *text, const char *name, s
 	if (r < 0)
 		return r;
 	if (!ret->store[0] || !ret->store_size || !ret->image_ram || !ret->write_back_ram)
-		return engine_fail(err, -EINVAL, "%s: store, store_size, image_ram and write_back_ram are all needed.", name);
+		return engine_fail(
+			err, -EINVAL,
+			"%s: store, store_size, image_ram and write_back_ram are all needed.",
+			name);
 	return 0;
 }
 
@@ -189,7 +202,8 @@ static int disk_line(struct parser *p, char *value, void *ret)
 	if (!strcmp(p->key, "layer"))
 		return parse_layer(p, value, d);
 	if (!strcmp(p->key, "size_override"))
-		return d->layers ? parse_u64(p, value, &d->layer[d->layers - 1].size_override) : bad(p, "stands before any layer");
+		return d->layers ? parse_u64(p, value, &d->layer[d->layers - 1].size_override)
+				 : bad(p, "stands before any layer");
 	if (strcmp(p->key, "mode"))
 		return 0;
 	if (!strcmp(value, "keep"))
@@ -214,15 +228,21 @@ int conf_parse_disk(struct disk_config *ret, char *text, const char *name, struc
 	if (r < 0)
 		return r;
 	if (ret->mode > DISK_READONLY || !ret->size || !ret->layers)
-		return engine_fail(err, -EINVAL, "%s: size, mode and at least one layer are needed.", name);
+		return engine_fail(err, -EINVAL,
+				   "%s: size, mode and at least one layer are needed.", name);
 	if (ret->size % OVERLAY_SECTOR)
 		return engine_fail(err, -EINVAL, "%s: size is not a multiple of 512.", name);
-	if (ret->mode != DISK_READONLY && (!memcmp(ret->overlay, none, 16) || !memcmp(ret->boot, none, 16)))
-		return engine_fail(err, -EINVAL, "%s: overlay and boot are needed for a disk that is written to.", name);
+	if (ret->mode != DISK_READONLY &&
+	    (!memcmp(ret->overlay, none, 16) || !memcmp(ret->boot, none, 16)))
+		return engine_fail(err, -EINVAL,
+				   "%s: overlay and boot are needed for a disk that is written to.",
+				   name);
 	return 0;
 }
 
-/* --- files ------------------------------------------------------------------------------------------------------- */
+/* --- files
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int read_text(const char *path, char **ret, struct engine_error *err)
 {
@@ -237,7 +257,10 @@ static int read_text(const char *path, char **ret, struct engine_error *err)
 	if (fd < 0) {
 		r = -errno;
 		free(text);
-		return engine_fail(err, r, "%s cannot be opened: %s; bootwelld writes it before it makes a target.", path, strerror(-r));
+		return engine_fail(
+			err, r,
+			"%s cannot be opened: %s; bootwelld writes it before it makes a target.",
+			path, strerror(-r));
 	}
 	while (n < CONF_BYTES_MAX && (got = read(fd, text + n, CONF_BYTES_MAX - n)) != 0) {
 		if (got < 0 && errno == EINTR)
@@ -270,18 +293,23 @@ int conf_read_engine(struct engine_config *ret, const char *run_dir, struct engi
 		return r;
 	r = conf_parse_engine(ret, text, path, err);
 	free(text);
-	if (!r && snprintf(ret->run_dir, sizeof(ret->run_dir), "%s", run_dir) >= (int)sizeof(ret->run_dir))
-		return engine_fail(err, -ENAMETOOLONG, "The name of the directory %s is too long.", run_dir);
+	if (!r && snprintf(ret->run_dir, sizeof(ret->run_dir), "%s", run_dir) >=
+			  (int)sizeof(ret->run_dir))
+		return engine_fail(err, -ENAMETOOLONG, "The name of the directory %s is too long.",
+				   run_dir);
 	return r;
 }
 
-int conf_read_disk(struct disk_config *ret, const char *run_dir, const char *id, struct engine_error *err)
+int conf_read_disk(struct disk_config *ret, const char *run_dir, const char *id,
+		   struct engine_error *err)
 {
 	char path[1200], *text;
 	int r;
 
 	if (!conf_id_valid(id))
-		return engine_fail(err, -EINVAL, "The backstore is not named bootwell/ID with an ID of letters, digits, '.', '_' and '-'.");
+		return engine_fail(err, -EINVAL,
+				   "The backstore is not named bootwell/ID with an ID of letters, "
+				   "digits, '.', '_' and '-'.");
 	snprintf(path, sizeof(path), "%s/disk/%s.conf", run_dir, id);
 	r = read_text(path, &text, err);
 	if (r < 0)

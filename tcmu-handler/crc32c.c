@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The crc32 instruction takes three cycles and a new one can begin in each, so a block is done as three streams whose
- * results are joined. Joining needs "the CRC of A followed by n zero bytes", which is linear in A: four tables of 256
- * words for each n, made once at start.
+ * The crc32 instruction takes three cycles and a new one can begin in each, so a block is done as
+ * three streams whose results are joined. Joining needs "the CRC of A followed by n zero bytes",
+ * which is linear in A: four tables of 256 words for each n, made once at start.
  */
 #include "tcmu-handler/crc32c.h"
 
 #include <nmmintrin.h>
 #include <string.h>
 
-#define STREAM	   1360	       /* bytes of each of three streams; 16 bytes remain of 4096 */
+#define STREAM 1360 /* bytes of each of three streams; 16 bytes remain of 4096 */
 
 static uint32_t shift_one[4][256]; /* append STREAM zero bytes */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), by the SSE4.2 instruction that every x86_64 of the last decade has. */
+/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), by the SSE4.2 instruction that every x86_64 of the
+ * last decade has. */
 #ifndef BOOTWELL_CRC32C_H
 #define BOOTWELL_CRC32C_H
 

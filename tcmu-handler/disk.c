@@ -2,10 +2,11 @@
 /*
  * Requests: a disk is an overlay over a shared base.
  *
- * A request begins in the caller's thread. What memory can answer is answered there, and that is most of it: writes
- * only go to staging, reads come from staging, the zero set, and the base cache. What is left of a read is cut into
- * pieces (a part of a unit of the base, or blocks of the store) that go to the disk's engine thread; the last piece
- * that ends completes the request. A write that finds no page waits in the engine, and goes on from where it stopped.
+ * A request begins in the caller's thread. What memory can answer is answered there, and that is
+ * most of it: writes only go to staging, reads come from staging, the zero set, and the base cache.
+ * What is left of a read is cut into pieces (a part of a unit of the base, or blocks of the store)
+ * that go to the disk's engine thread; the last piece that ends completes the request. A write that
+ * finds no page waits in the engine, and goes on from where it stopped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 
 #include "tcmu-handler/engine_private.h"
 
-#define WRITE_CHUNK (1u << 20) /* bytes under one lock */
+#define WRITE_CHUNK   (1u << 20) /* bytes under one lock */
 #define SLOT_READ_MAX (256u << 10)
 
 struct piece {
@@ -40,7 +41,9 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* --- counters --------------------------------------------------------------------------------------------------- */
+/* --- counters
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void add(uint64_t *counter, uint64_t n)
 {
@@ -49,8 +52,11 @@ static void add(uint64_t *counter, uint64_t n)
 
 static void count(struct disk *d, enum disk_op op, uint64_t bytes, uint64_t start, int error)
 {
-	static const enum stats_op kind[] = {[DISK_READ] = STATS_READ, [DISK_WRITE] = STATS_WRITE, [DISK_FLUSH] = STATS_FLUSH,
-					     [DISK_UNMAP] = STATS_UNMAP, [DISK_WRITE_SAME] = STATS_WRITE};
+	static const enum stats_op kind[] = {[DISK_READ] = STATS_READ,
+					     [DISK_WRITE] = STATS_WRITE,
+					     [DISK_FLUSH] = STATS_FLUSH,
+					     [DISK_UNMAP] = STATS_UNMAP,
+					     [DISK_WRITE_SAME] = STATS_WRITE};
 	struct stats_disk *s = d->stats;
 	uint64_t now = now_ns(CLOCK_MONOTONIC), ns = now > start ? now - start : 0;
 	unsigned int k = kind[op];
@@ -83,7 +89,9 @@ static void gauges(struct disk *d)
 	pthread_mutex_unlock(&ov->lock);
 }
 
-/* --- reading ---------------------------------------------------------------------------------------------------- */
+/* --- reading
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void finish(struct disk_request *r, int error)
 {
@@ -120,7 +128,8 @@ static void slot_done(struct io_op *op, int error)
 	struct iov_pos dst = p->r->pos;
 
 	if (!error)
-		iov_put(&dst, p->run.at, p->slot.buffer + p->run.source % STORE_BLOCK, p->run.length);
+		iov_put(&dst, p->run.at, p->slot.buffer + p->run.source % STORE_BLOCK,
+			p->run.length);
 	piece_end(p, error);
 }
 
@@ -134,7 +143,8 @@ static void piece_start(struct piece *p, struct thread *t)
 	}
 	/* Whole blocks, so that O_DIRECT is content whatever the device's sector is. */
 	uint64_t from = p->run.source / STORE_BLOCK * STORE_BLOCK;
-	uint64_t end = (p->run.source + p->run.length + STORE_BLOCK - 1) / STORE_BLOCK * STORE_BLOCK;
+	uint64_t end =
+		(p->run.source + p->run.length + STORE_BLOCK - 1) / STORE_BLOCK * STORE_BLOCK;
 
 	p->slot.buffer = aligned_alloc(STORE_BLOCK, end - from);
 	if (!p->slot.buffer) {
@@ -171,7 +181,8 @@ static struct piece *new_piece(struct disk_request *r, const struct run *run)
 	return p;
 }
 
-/* What the cache has is copied; the rest becomes pieces of a unit each. Bytes past the base are zero. */
+/* What the cache has is copied; the rest becomes pieces of a unit each. Bytes past the base are
+ * zero. */
 static int read_base(struct disk_request *r, const struct run *run)
 {
 	struct disk *d = r->disk;
@@ -219,7 +230,8 @@ static int read_slots(struct disk_request *r, const struct run *run)
 		if (left)
 			store_segment_pin(r->disk->engine->store, run->segment);
 		if (!new_piece(r, &part)) {
-			store_segment_drop(r->disk->engine->store, run->segment, left ? 2 : 1, 0, 0);
+			store_segment_drop(r->disk->engine->store, run->segment, left ? 2 : 1, 0,
+					   0);
 			return -ENOMEM;
 		}
 		part.at += part.length;
@@ -273,7 +285,9 @@ static int start_read(struct disk_request *r)
 	return 1;
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------------- */
+/* --- writing
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static bool all_zero(const struct iovec *iov, size_t cnt)
 {
@@ -288,7 +302,8 @@ static bool all_zero(const struct iovec *iov, size_t cnt)
 
 static void flush_done(struct overlay_flush *flush, int error)
 {
-	struct disk_request *r = (struct disk_request *)((char *)flush - offsetof(struct disk_request, flush));
+	struct disk_request *r =
+		(struct disk_request *)((char *)flush - offsetof(struct disk_request, flush));
 
 	finish(r, error);
 }
@@ -299,7 +314,8 @@ static int start_flush(struct disk_request *r)
 	return r->disk->overlay ? overlay_flush(r->disk->overlay, &r->flush) : 0;
 }
 
-/* One step of a write, or of zeros: whole blocks become a zero entry when there are many. Bytes, or -errno. */
+/* One step of a write, or of zeros: whole blocks become a zero entry when there are many. Bytes, or
+ * -errno. */
 static int64_t write_step(struct disk_request *r)
 {
 	struct overlay *ov = r->disk->overlay;
@@ -308,7 +324,8 @@ static int64_t write_step(struct disk_request *r)
 	int e;
 
 	if (!r->zeros)
-		return overlay_write(ov, offset, left < WRITE_CHUNK ? left : WRITE_CHUNK, &r->pos, r->progress);
+		return overlay_write(ov, offset, left < WRITE_CHUNK ? left : WRITE_CHUNK, &r->pos,
+				     r->progress);
 	if (head || left < OVERLAY_BLOCK)
 		return overlay_write(ov, offset, head && head < left ? head : left, NULL, 0);
 	left -= left % OVERLAY_BLOCK;
@@ -326,6 +343,10 @@ static int go_on_writing(struct disk_request *r)
 			engine_park(r->disk->engine, r);
 			return 1;
 		}
+		if (n == -EBUSY) {
+			engine_park_poor(r->disk->engine, r);
+			return 1;
+		}
 		if (n < 0)
 			return (int)n;
 		r->progress += (uint64_t)n;
@@ -333,7 +354,8 @@ static int go_on_writing(struct disk_request *r)
 	return r->fua ? start_flush(r) : 0;
 }
 
-/* --- the way of a request ---------------------------------------------------------------------------------------- */
+/* --- the way of a request
+ * ---------------------------------------------------------------------------------------- */
 
 static void resume_all(struct thread *t, struct work *work)
 {
@@ -444,7 +466,8 @@ int disk_submit(struct disk *d, struct disk_request *r)
 	return e;
 }
 
-int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length, const struct iovec *iov, size_t iov_cnt)
+int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
+	     const struct iovec *iov, size_t iov_cnt)
 {
 	uint64_t start = now_ns(CLOCK_MONOTONIC);
 	struct iov_pos pos;
@@ -476,7 +499,9 @@ int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_
 
 			if (run->type == RUN_SLOT)
 				overlay_run_done(d->overlay, run);
-			hit = hit && run->type == RUN_BASE && base_copy(d->base, run->source, run->length, &pos, run->at) == run->length;
+			hit = hit && run->type == RUN_BASE &&
+			      base_copy(d->base, run->source, run->length, &pos, run->at) ==
+				      run->length;
 			if (hit)
 				add(&d->stats->base_hit_bytes, run->length);
 		}
@@ -488,13 +513,22 @@ int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_
 	return 0;
 }
 
-/* --- life --------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void run_kick(struct thread *t, struct work *work)
 {
 	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, kick));
 
 	overlay_work(d->overlay, t->q, false);
+}
+
+static void run_clean(struct thread *t, struct work *work)
+{
+	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, clean));
+
+	overlay_clean(d->overlay, t->q, d->victim);
 }
 
 static void host_kick(struct overlay *ov, void *arg)
@@ -535,13 +569,17 @@ void disk_tick(struct disk *d)
 
 static int open_layer(const struct disk_layer *layer, struct image **ret, struct engine_error *err)
 {
-	struct image_source src = {.name = layer->file, .format = layer->format, .size_override = layer->size_override};
+	struct image_source src = {.name = layer->file,
+				   .format = layer->format,
+				   .size_override = layer->size_override};
 	struct image_error ierr = {.text = ""};
 	int r;
 
 	src.dirfd = open(layer->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (src.dirfd < 0)
-		return engine_fail(err, -errno, "The directory %s of the image cannot be opened: %s.", layer->dir, strerror(errno));
+		return engine_fail(err, -errno,
+				   "The directory %s of the image cannot be opened: %s.",
+				   layer->dir, strerror(errno));
 	r = image_open(ret, &src, &ierr);
 	close(src.dirfd);
 	return r < 0 ? engine_fail(err, r, "%s/%s: %s", layer->dir, layer->file, ierr.text) : 0;
@@ -565,7 +603,8 @@ static int open_chain(const struct disk_config *c, struct image **ret, struct en
 		if (r < 0) {
 			image_close(img);
 			image_close(parent);
-			return engine_fail(err, r, "%s/%s: %s", c->layer[i].dir, c->layer[i].file, ierr.text);
+			return engine_fail(err, r, "%s/%s: %s", c->layer[i].dir, c->layer[i].file,
+					   ierr.text);
 		}
 		parent = img;
 	}
@@ -573,7 +612,9 @@ static int open_chain(const struct disk_config *c, struct image **ret, struct en
 		return engine_fail(err, -EINVAL, "The disk %s has no image.", c->id);
 	if (image_needs_parent(parent)) {
 		image_close(parent);
-		return engine_fail(err, -ENODATA, "The image %s/%s needs a parent, and none is given.", c->layer[c->layers - 1].dir, c->layer[c->layers - 1].file);
+		return engine_fail(err, -ENODATA,
+				   "The image %s/%s needs a parent, and none is given.",
+				   c->layer[c->layers - 1].dir, c->layer[c->layers - 1].file);
 	}
 	*ret = parent;
 	return 0;
@@ -593,7 +634,8 @@ static int open_base(struct disk *d, struct engine_error *err)
 		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", c->id);
 	fprintf(f, "%s\n", c->generation);
 	for (unsigned int i = 0; i < c->layers; i++)
-		fprintf(f, "%d %s\n%s\n%llu\n", c->layer[i].format, c->layer[i].dir, c->layer[i].file, (unsigned long long)c->layer[i].size_override);
+		fprintf(f, "%d %s\n%s\n%llu\n", c->layer[i].format, c->layer[i].dir,
+			c->layer[i].file, (unsigned long long)c->layer[i].size_override);
 	if (fclose(f)) {
 		free(key);
 		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", c->id);
@@ -603,7 +645,8 @@ static int open_base(struct disk *d, struct engine_error *err)
 	if (!r && !d->base) {
 		r = base_add(cache, key, chain, &d->base);
 		if (r < 0)
-			engine_fail(err, r, "There is no memory for the image of the disk %s.", c->id);
+			engine_fail(err, r, "There is no memory for the image of the disk %s.",
+				    c->id);
 	}
 	free(key);
 	return r;
@@ -612,14 +655,20 @@ static int open_base(struct disk *d, struct engine_error *err)
 static int open_overlay(struct disk *d, struct engine_error *err)
 {
 	const struct disk_config *c = &d->config;
-	struct overlay_params p = {.store = d->engine->store, .staging = d->engine->staging, .size = c->size,
-				   .keep = c->mode == DISK_KEEP, .generation = c->generation,
+	struct overlay_params p = {.store = d->engine->store,
+				   .staging = d->engine->staging,
+				   .size = c->size,
+				   .keep = c->mode == DISK_KEEP,
+				   .generation = c->generation,
 				   .host = {.kick = host_kick, .pages = host_pages, .arg = d}};
 
 	if (c->mode == DISK_READONLY)
 		return 0;
 	if (!d->engine->store)
-		return engine_fail(err, -ENODEV, "The disk %s is to be written to, and there is no write-back store.", c->id);
+		return engine_fail(
+			err, -ENODEV,
+			"The disk %s is to be written to, and there is no write-back store.",
+			c->id);
 	memcpy(p.uuid, c->overlay, 16);
 	memcpy(p.boot, c->boot, 16);
 	memcpy(p.reset, c->reset, 16);
@@ -651,7 +700,8 @@ static void join_thread(struct disk *d)
 	pthread_mutex_unlock(&e->lock);
 }
 
-int disk_open(struct disk **ret, struct engine *e, const struct disk_config *config, struct engine_error *err)
+int disk_open(struct disk **ret, struct engine *e, const struct disk_config *config,
+	      struct engine_error *err)
 {
 	struct disk *d = calloc(1, sizeof(*d));
 	int r;
@@ -662,6 +712,7 @@ int disk_open(struct disk **ret, struct engine *e, const struct disk_config *con
 	d->config = *config;
 	d->kick.run = run_kick;
 	d->resume.run = resume_all;
+	d->clean.run = run_clean;
 	pthread_mutex_init(&d->lock, NULL);
 	join_thread(d);
 	r = open_base(d, err);
@@ -703,7 +754,9 @@ static void pass(struct thread *t, struct work *work)
 /* Returns when the thread has run all that was posted before. */
 static void pass_barrier(struct thread *t)
 {
-	struct barrier b = {.work = {.run = pass}, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+	struct barrier b = {.work = {.run = pass},
+			    .lock = PTHREAD_MUTEX_INITIALIZER,
+			    .cond = PTHREAD_COND_INITIALIZER};
 
 	thread_post(t, &b.work);
 	pthread_mutex_lock(&b.lock);
@@ -745,8 +798,6 @@ static int drain(struct disk *d)
 
 static void leave_threads(struct disk *d)
 {
-	struct engine *e = d->engine;
-
 	pthread_mutex_lock(&d->thread->disks_lock);
 	for (struct disk **p = &d->thread->disks; *p; p = &(*p)->next_in_thread)
 		if (*p == d) {
@@ -754,7 +805,14 @@ static void leave_threads(struct disk *d)
 			break;
 		}
 	pthread_mutex_unlock(&d->thread->disks_lock);
-	/* Whoever still holds the disk lets go of it: works that were posted, and completions that are being run. */
+}
+
+/* Whoever still holds the disk lets go of it: works that were posted, and completions that are
+ * being run. */
+static void pass_barriers(struct disk *d)
+{
+	struct engine *e = d->engine;
+
 	if (e->config.manual)
 		engine_poll(e, false);
 	else
@@ -781,16 +839,25 @@ void disk_close(struct disk *d)
 		return;
 	if (d->overlay)
 		error = drain(d);
-	if (error)
-		engine_log(d->engine, "The write-back of %s could not all be written to the store: %s; what is missing stays in memory until the machine stops.",
-			   d->config.client, strerror(-error));
 	leave_threads(d);
+	pass_barriers(d);
+	/* A segment of it may have been chosen for cleaning in the meantime. */
+	if (d->overlay) {
+		error = drain(d);
+		pass_barriers(d);
+	}
+	if (error)
+		engine_log(d->engine,
+			   "The write-back of %s could not all be written to the store: %s; what "
+			   "is missing stays in memory until the machine stops.",
+			   d->config.client, strerror(-error));
 	free_disk(d);
 }
 
 void disk_abandon(struct disk *d)
 {
 	leave_threads(d);
+	pass_barriers(d);
 	free_disk(d);
 }
 

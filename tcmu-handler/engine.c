@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The engine's threads: each runs the works that are posted to it, then waits on its queue for I/O, a wake or the next
- * second. All state of requests and overlays that needs I/O moves on these threads; see disk.c and overlay.c.
+ * The engine's threads: each runs the works that are posted to it, then waits on its queue for I/O,
+ * a wake or the next second. All state of requests and overlays that needs I/O moves on these
+ * threads; see disk.c and overlay.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +40,9 @@ void engine_log(struct engine *e, const char *format, ...)
 	e->config.log(e->config.log_arg, text);
 }
 
-/* --- threads --------------------------------------------------------------------------------------------------- */
+/* --- threads
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 void thread_post(struct thread *t, struct work *work)
 {
@@ -99,7 +102,8 @@ static void store_stats(struct engine *e)
 	s->cache_misses = c.misses;
 	s->cache_evictions = c.evictions;
 	s->size_bytes = (uint64_t)e->store->segments * e->store->segment_blocks * STORE_BLOCK;
-	s->used_bytes = (uint64_t)(e->store->segments - e->store->free_count) * e->store->segment_blocks * STORE_BLOCK;
+	s->used_bytes = (uint64_t)(e->store->segments - e->store->free_count) *
+			e->store->segment_blocks * STORE_BLOCK;
 	s->flushes = e->store->flushes;
 	s->flush_waiters = e->store->flush_waiters;
 	s->flush_ns = e->store->flush_ns;
@@ -107,12 +111,19 @@ static void store_stats(struct engine *e)
 	s->failed = store_error(e->store) != 0;
 }
 
+static void warn_early(struct engine *e);
+
 static void tick(struct thread *t)
 {
 	pthread_mutex_lock(&t->disks_lock);
 	for (struct disk *d = t->disks; d; d = d->next_in_thread)
 		disk_tick(d);
 	pthread_mutex_unlock(&t->disks_lock);
+	if (!t->index && t->engine->store) {
+		warn_early(t->engine);
+		store_retry_victims(t->engine->store);
+		thread_post(t, &t->engine->space);
+	}
 	if (!t->index) {
 		store_stats(t->engine);
 		engine_unpark(t->engine);
@@ -165,9 +176,13 @@ void engine_tick(struct engine *e)
 		tick(&e->threads[i]);
 }
 
-/* --- pages under pressure --------------------------------------------------------------------------------------- */
+static void kick_all(struct engine *e, bool starved_only);
 
-/* Gives clean pages back, or asks all overlays to write, until who waits has something to hope for. */
+/* --- pages under pressure
+ * --------------------------------------------------------------------------------------- */
+
+/* Gives clean pages back, or asks all overlays to write, until who waits has something to hope for.
+ */
 static void relieve(struct thread *thread, struct work *work)
 {
 	struct engine *e = thread->engine;
@@ -183,34 +198,192 @@ static void relieve(struct thread *thread, struct work *work)
 				freed += overlay_reclaim(d->overlay, RECLAIM - freed);
 		pthread_mutex_unlock(&t->disks_lock);
 	}
-	for (unsigned int i = 0; !freed && i < e->n_threads; i++) {
-		struct thread *t = &e->threads[i];
-
-		pthread_mutex_lock(&t->disks_lock);
-		for (struct disk *d = t->disks; d; d = d->next_in_thread)
-			if (d->overlay)
-				thread_post(t, &d->kick);
-		pthread_mutex_unlock(&t->disks_lock);
-	}
+	if (!freed)
+		kick_all(e, false);
 	if (freed)
 		engine_unpark(e);
 }
 
-/* Segments have become free: whoever has something to write out may go on. */
-static void spread_space(struct thread *thread, struct work *work)
-{
-	struct engine *e = thread->engine;
+/* --- room in the store
+ * ------------------------------------------------------------------------------------------- */
 
-	(void)work;
+static void kick_all(struct engine *e, bool starved_only)
+{
+	for (unsigned int i = 0; i < e->n_threads; i++) {
+		struct thread *t = &e->threads[i];
+
+		pthread_mutex_lock(&t->disks_lock);
+		for (struct disk *d = t->disks; d; d = d->next_in_thread) {
+			if (!d->overlay || (starved_only && !__atomic_load_n(&d->overlay->starved,
+									     __ATOMIC_RELAXED)))
+				continue;
+			if (!starved_only) {
+				pthread_mutex_lock(&d->overlay->lock);
+				d->overlay->write_all = true;
+				pthread_mutex_unlock(&d->overlay->lock);
+			}
+			thread_post(t, &d->kick);
+		}
+		pthread_mutex_unlock(&t->disks_lock);
+	}
+}
+
+static void unpark_poor(struct engine *e)
+{
+	struct disk_request *list;
+
+	pthread_mutex_lock(&e->lock);
+	list = e->poor;
+	e->poor = NULL;
+	pthread_mutex_unlock(&e->lock);
+	while (list) {
+		struct disk_request *r = list;
+
+		list = r->next;
+		disk_resume(r);
+	}
+}
+
+static void space_synced(struct store_sync *sync, int error)
+{
+	struct engine *e = (struct engine *)((char *)sync - offsetof(struct engine, sync));
+
+	(void)error;
+	__atomic_store_n(&e->syncing, false, __ATOMIC_RELEASE);
+	thread_post(&e->threads[0], &e->space);
+}
+
+/* Gives the segment to the disk that it belongs to. */
+static void clean(struct engine *e, uint32_t segment)
+{
+	for (unsigned int i = 0; i < e->n_threads; i++) {
+		struct thread *t = &e->threads[i];
+		bool found = false;
+
+		pthread_mutex_lock(&t->disks_lock);
+		for (struct disk *d = t->disks; d && !found; d = d->next_in_thread)
+			if (d->overlay && d->overlay->place == e->store->segment[segment].place) {
+				d->victim = segment;
+				thread_post(t, &d->clean);
+				found = true;
+			}
+		pthread_mutex_unlock(&t->disks_lock);
+		if (found)
+			return;
+	}
+	store_cleaned(e->store, segment, 0);
+}
+
+static bool kicks_under_way(struct engine *e)
+{
+	bool any = false;
+
 	for (unsigned int i = 0; i < e->n_threads; i++) {
 		struct thread *t = &e->threads[i];
 
 		pthread_mutex_lock(&t->disks_lock);
 		for (struct disk *d = t->disks; d; d = d->next_in_thread)
-			if (d->overlay && __atomic_load_n(&d->overlay->starved, __ATOMIC_RELAXED))
-				thread_post(t, &d->kick);
+			any |= __atomic_load_n(&d->kick.queued, __ATOMIC_RELAXED);
 		pthread_mutex_unlock(&t->disks_lock);
 	}
+	return any;
+}
+
+/* Has everything that is staged written; false when that was done and came to nothing. */
+static bool try_writing(struct engine *e, struct thread *t)
+{
+	if (__atomic_load_n(&e->store->writing, __ATOMIC_RELAXED)) {
+		e->kicked = false;
+		return true; /* its end brings us back */
+	}
+	if (!__atomic_load_n(&e->store->promised, __ATOMIC_RELAXED))
+		return false;
+	if (e->kicked && !kicks_under_way(e)) {
+		e->kicked = false;
+		return false;
+	}
+	if (!e->kicked)
+		kick_all(e, false);
+	e->kicked = true;
+	thread_post(t, &e->space);
+	return true;
+}
+
+/* One step towards more room; the end of what it starts brings us back here. */
+static void make_room(struct engine *e, struct thread *t)
+{
+	struct store *s = e->store;
+	bool poor = __atomic_load_n(&e->poor, __ATOMIC_ACQUIRE) != NULL, busy;
+	uint32_t victim;
+
+	if ((!poor && !store_low(s)) || __atomic_load_n(&e->syncing, __ATOMIC_ACQUIRE))
+		return;
+	if (__atomic_load_n(&s->dying_count, __ATOMIC_RELAXED) && !store_error(s)) {
+		e->syncing = true;
+		e->sync.done = space_synced;
+		store_sync(s, t->q, &e->sync);
+		return;
+	}
+	victim = store_pick_victim(s, &busy);
+	if (busy)
+		return;
+	if (victim != SEGMENT_NONE) {
+		clean(e, victim);
+		return;
+	}
+	if (!poor)
+		return;
+	/* What is staged may free old blocks when it is written: only when that does not help is
+	 * the store full. */
+	if (!store_error(s) && try_writing(e, t))
+		return;
+	__atomic_store_n(&s->full, true, __ATOMIC_RELAXED);
+	unpark_poor(e);
+}
+
+/* Segments have become free, or somebody waits for some. */
+static void work_on_space(struct thread *t, struct work *work)
+{
+	struct engine *e = t->engine;
+
+	(void)work;
+	kick_all(e, true);
+	if (!store_low(e->store))
+		unpark_poor(e);
+	make_room(e, t);
+}
+
+static void warn_early(struct engine *e)
+{
+	struct store *s = e->store;
+	uint32_t free_now = s->free_count + s->dying_count;
+
+	if (!e->warned && free_now < s->segments / 8) {
+		e->warned = true;
+		engine_log(e,
+			   "The write-back store is %u %% full; PCs that write much more will get "
+			   "errors: restart them, or make [cache] write_back greater.",
+			   100 - 100 * free_now / s->segments);
+	} else if (e->warned && free_now > s->segments / 4) {
+		e->warned = false;
+	}
+}
+
+/* --- parking
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+void engine_park_poor(struct engine *e, struct disk_request *r)
+{
+	pthread_mutex_lock(&e->lock);
+	r->next = NULL;
+	if (e->poor)
+		e->poor_tail->next = r;
+	else
+		__atomic_store_n(&e->poor, r, __ATOMIC_RELEASE);
+	e->poor_tail = r;
+	pthread_mutex_unlock(&e->lock);
+	thread_post(&e->threads[0], &e->space);
 }
 
 void engine_park(struct engine *e, struct disk_request *r)
@@ -230,6 +403,8 @@ void engine_unpark(struct engine *e)
 {
 	struct disk_request *list;
 
+	if (__atomic_load_n(&e->poor, __ATOMIC_ACQUIRE))
+		thread_post(&e->threads[0], &e->space);
 	if (!__atomic_load_n(&e->parked, __ATOMIC_ACQUIRE))
 		return;
 	pthread_mutex_lock(&e->lock);
@@ -244,7 +419,9 @@ void engine_unpark(struct engine *e)
 	}
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int machine_boot(uint8_t ret[16])
 {
@@ -260,7 +437,9 @@ static int machine_boot(uint8_t ret[16])
 	}
 	close(fd);
 	for (const char *p = text; *p && n < 32; p++) {
-		unsigned int v = *p >= '0' && *p <= '9' ? (unsigned int)(*p - '0') : *p >= 'a' && *p <= 'f' ? (unsigned int)(*p - 'a' + 10) : 16;
+		unsigned int v = *p >= '0' && *p <= '9'   ? (unsigned int)(*p - '0')
+				 : *p >= 'a' && *p <= 'f' ? (unsigned int)(*p - 'a' + 10)
+							  : 16;
 
 		if (v > 15)
 			continue;
@@ -281,8 +460,12 @@ static void on_space(void *arg)
 static int open_store(struct engine *e, struct engine_error *err)
 {
 	const struct engine_config *c = &e->config;
-	struct store_params params = {.fd = c->store_fd, .size = c->store_size, .segment_blocks = c->segment_blocks,
-				      .places = c->places, .io = c->io, .uuid = c->store_uuid};
+	struct store_params params = {.fd = c->store_fd,
+				      .size = c->store_size,
+				      .segment_blocks = c->segment_blocks,
+				      .places = c->places,
+				      .io = c->io,
+				      .uuid = c->store_uuid};
 	uint8_t boot[16] = {0};
 	char path[1100];
 	int r = 0;
@@ -290,7 +473,10 @@ static int open_store(struct engine *e, struct engine_error *err)
 	if (!c->machine_boot) {
 		r = machine_boot(boot);
 		if (r < 0)
-			return engine_fail(err, r, "The kernel does not tell its boot id (/proc/sys/kernel/random/boot_id): %s.", strerror(-r));
+			return engine_fail(err, r,
+					   "The kernel does not tell its boot id "
+					   "(/proc/sys/kernel/random/boot_id): %s.",
+					   strerror(-r));
 	}
 	params.machine_boot = c->machine_boot ? c->machine_boot : boot;
 	if (params.fd <= 0) {
@@ -307,10 +493,17 @@ static int open_store(struct engine *e, struct engine_error *err)
 	e->store->space = on_space;
 	e->store->space_arg = e;
 	snprintf(path, sizeof(path), "%s/staging", c->run_dir);
-	r = staging_open(&e->staging, c->staging ? c->staging : c->run_dir[0] ? path : NULL, c->write_back_ram, e->store->uuid, params.machine_boot);
+	r = staging_open(&e->staging,
+			 c->staging      ? c->staging
+			 : c->run_dir[0] ? path
+					 : NULL,
+			 c->write_back_ram, e->store->uuid, params.machine_boot);
 	if (r < 0)
-		return engine_fail(err, r, "There is no room for %llu MiB of write-back memory in %s: %s; make [cache] write_back_ram smaller.",
-				   (unsigned long long)(c->write_back_ram >> 20), c->staging ? c->staging : c->run_dir, strerror(-r));
+		return engine_fail(err, r,
+				   "There is no room for %llu MiB of write-back memory in %s: %s; "
+				   "make [cache] write_back_ram smaller.",
+				   (unsigned long long)(c->write_back_ram >> 20),
+				   c->staging ? c->staging : c->run_dir, strerror(-r));
 	return 0;
 }
 
@@ -335,7 +528,8 @@ static int start_threads(struct engine *e, struct engine_error *err)
 
 		if (r < 0) {
 			pthread_sigmask(SIG_SETMASK, &old, NULL);
-			return engine_fail(err, r, "The kernel gives no io_uring: %s.", strerror(-r));
+			return engine_fail(err, r, "The kernel gives no io_uring: %s.",
+					   strerror(-r));
 		}
 		t->engine = e;
 		t->index = i;
@@ -345,7 +539,8 @@ static int start_threads(struct engine *e, struct engine_error *err)
 		if (!e->config.manual && pthread_create(&t->id, NULL, thread_main, t)) {
 			t->id = 0;
 			pthread_sigmask(SIG_SETMASK, &old, NULL);
-			return engine_fail(err, -EAGAIN, "No thread can be started for the engine.");
+			return engine_fail(err, -EAGAIN,
+					   "No thread can be started for the engine.");
 		}
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -363,11 +558,14 @@ int engine_new(struct engine **ret, const struct engine_config *config, struct e
 	if (!e->config.io)
 		e->config.io = uring_backend();
 	e->pressure.run = relieve;
-	e->space.run = spread_space;
+	e->space.run = work_on_space;
 	pthread_mutex_init(&e->lock, NULL);
 	r = base_cache_new(&e->cache, config->image_ram);
 	if (r < 0)
-		engine_fail(err, r, "There is no room for an image cache of %llu MiB; make [cache] image_ram smaller.", (unsigned long long)(config->image_ram >> 20));
+		engine_fail(err, r,
+			    "There is no room for an image cache of %llu MiB; make [cache] "
+			    "image_ram smaller.",
+			    (unsigned long long)(config->image_ram >> 20));
 	if (!r && (config->store[0] || config->store_fd > 0))
 		r = open_store(e, err);
 	if (!r)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The image engine: disks made of a shared base image and a write-back of their own. It knows nothing of SCSI or
- * tcmu-runner: handler.c, the tests and the benchmarks all use this header.
+ * The image engine: disks made of a shared base image and a write-back of their own. It knows
+ * nothing of SCSI or tcmu-runner: handler.c, the tests and the benchmarks all use this header.
  *
- * One engine a process: it has the write-back store, the staging memory, the cache of base images and a few threads,
- * each with one I/O queue. A disk belongs to one thread for its I/O; requests come from any thread, and what is in
- * memory is answered in the caller's.
+ * One engine a process: it has the write-back store, the staging memory, the cache of base images
+ * and a few threads, each with one I/O queue. A disk belongs to one thread for its I/O; requests
+ * come from any thread, and what is in memory is answered in the caller's.
  */
 #ifndef BOOTWELL_ENGINE_H
 #define BOOTWELL_ENGINE_H
@@ -25,17 +25,18 @@ struct engine;
 struct disk;
 
 struct engine_config {
-	char store[1024];	 /* path of the store; "": no store, only read-only disks */
-	uint64_t store_size;	 /* bytes */
-	uint64_t image_ram;	 /* bytes of the cache of base images, at least 4 MiB */
+	char store[1024];        /* path of the store; "": no store, only read-only disks */
+	uint64_t store_size;     /* bytes */
+	uint64_t image_ram;      /* bytes of the cache of base images, at least 4 MiB */
 	uint64_t write_back_ram; /* bytes of staging memory, at least 1 MiB */
-	unsigned int threads;	 /* 0: one a CPU, at most 4 */
-	char run_dir[1024];	 /* where staging and counters live; "": nothing outlives the process, no counters */
+	unsigned int threads;    /* 0: one a CPU, at most 4 */
+	char run_dir[1024]; /* where staging and counters live; "": nothing outlives the process, no
+			       counters */
 
 	/* For tests; NULL, 0: as usual. */
 	struct io_backend *io;
-	bool manual;		 /* no threads: engine_poll() runs everything */
-	int store_fd;		 /* > 0: instead of `store`, with store_size */
+	bool manual;             /* no threads: engine_poll() runs everything */
+	int store_fd;            /* > 0: instead of `store`, with store_size */
 	uint32_t segment_blocks; /* of a new store */
 	uint32_t places;
 	const uint8_t *store_uuid;
@@ -74,10 +75,13 @@ struct disk_config {
 	struct disk_layer layer[IMAGE_CHAIN_MAX]; /* top first */
 };
 
-int disk_open(struct disk **ret, struct engine *engine, const struct disk_config *config, struct engine_error *err);
-/* Writes out what is only in memory (keep: durably), waits, frees. No request is under way. NULL is fine. */
+int disk_open(struct disk **ret, struct engine *engine, const struct disk_config *config,
+	      struct engine_error *err);
+/* Writes out what is only in memory (keep: durably), waits, frees. No request is under way. NULL is
+ * fine. */
 void disk_close(struct disk *disk);
-/* The same without writing anything out, as if the process were killed. For tests; manual engines, nothing in flight. */
+/* The same without writing anything out, as if the process were killed. For tests; manual engines,
+ * nothing in flight. */
 void disk_abandon(struct disk *disk);
 uint64_t disk_size(const struct disk *disk);
 const char *disk_client(const struct disk *disk);
@@ -87,15 +91,16 @@ struct overlay *disk_overlay(const struct disk *disk); /* NULL if read-only */
 enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_UNMAP, DISK_WRITE_SAME };
 
 /*
- * A request. The caller fills the first part and keeps it, the iovecs and the memory until done(), which may come from
- * any thread. error: 0, -EIO (medium), -ENOSPC (the store is full), -EROFS, -ERANGE, -EINVAL, -ENOMEM, -EUCLEAN (the
- * image is damaged there).
+ * A request. The caller fills the first part and keeps it, the iovecs and the memory until done(),
+ * which may come from any thread. error: 0, -EIO (medium), -ENOSPC (the store is full), -EROFS,
+ * -ERANGE, -EINVAL, -ENOMEM, -EUCLEAN (the image is damaged there).
  */
 struct disk_request {
 	enum disk_op op;
 	bool fua;
 	uint64_t offset, length; /* bytes, multiples of 512 */
-	const struct iovec *iov; /* READ, WRITE: `length` bytes; WRITE_SAME: one pattern that divides length */
+	const struct iovec
+		*iov; /* READ, WRITE: `length` bytes; WRITE_SAME: one pattern that divides length */
 	size_t iov_cnt;
 	void (*done)(struct disk_request *request, int error);
 	void *arg;
@@ -114,12 +119,14 @@ struct disk_request {
 	bool zeros;
 };
 
-/* 0: done within the call, done() is not called; 1: done() will be; -errno: failed within the call, done() is not called. */
+/* 0: done within the call, done() is not called; 1: done() will be; -errno: failed within the call,
+ * done() is not called. */
 int disk_submit(struct disk *disk, struct disk_request *request);
 
-/* A READ or WRITE that memory alone can answer. 0: done; -EAGAIN: it cannot, use disk_submit(); other -errno: failed. */
-int disk_try(struct disk *disk, enum disk_op op, bool fua, uint64_t offset, uint64_t length, const struct iovec *iov,
-	     size_t iov_cnt);
+/* A READ or WRITE that memory alone can answer. 0: done; -EAGAIN: it cannot, use disk_submit();
+ * other -errno: failed. */
+int disk_try(struct disk *disk, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
+	     const struct iovec *iov, size_t iov_cnt);
 
 struct engine_counters {
 	uint64_t cache_hits, cache_misses, cache_evictions, cache_bytes;

@@ -27,7 +27,8 @@ struct thread {
 	struct work *head, *tail;
 	bool sleeping, stop;
 	uint64_t next_tick_ms;
-	/* Order of locks: disks_lock, an overlay's, the store's or the engine's, a disk's, a thread's. */
+	/* Order of locks: disks_lock, an overlay's, the store's or the engine's, a disk's, a
+	 * thread's. */
 	pthread_mutex_t disks_lock;
 	struct disk *disks;
 };
@@ -40,8 +41,13 @@ struct engine {
 	struct thread *threads;
 	unsigned int n_threads;
 	unsigned int next_thread;
-	pthread_mutex_t lock; /* the rest */
+	pthread_mutex_t lock;                      /* the rest */
 	struct disk_request *parked, *parked_tail; /* wait for pages */
+	struct disk_request *poor, *poor_tail;     /* wait for room in the store */
+	struct store_sync sync;
+	bool syncing;
+	bool kicked; /* all overlays, for room */
+	bool warned;
 	struct work pressure, space;
 	struct stats_store *stats;
 };
@@ -53,9 +59,11 @@ struct disk {
 	struct disk_config config;
 	struct base *base;
 	struct overlay *overlay; /* NULL: read-only */
-	struct work kick;	 /* overlay_work() */
-	struct work resume;	 /* requests handed to the thread */
-	pthread_mutex_t lock;	 /* the list below */
+	struct work kick;        /* overlay_work() */
+	struct work resume;      /* requests handed to the thread */
+	struct work clean;       /* overlay_clean() of `victim` */
+	uint32_t victim;
+	pthread_mutex_t lock; /* the list below */
 	struct disk_request *resumed, *resumed_tail;
 	unsigned int age; /* ticks since the overlay was seen without dirty pages */
 	struct stats_disk *stats;
@@ -66,6 +74,8 @@ void thread_post(struct thread *t, struct work *work);
 void engine_log(struct engine *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Puts a write that found no page to the side, to be tried again when there may be some. */
 void engine_park(struct engine *e, struct disk_request *r);
+/* The same for one that waits for room in the store. */
+void engine_park_poor(struct engine *e, struct disk_request *r);
 /* Pages may be free: parked requests are tried again. */
 void engine_unpark(struct engine *e);
 void disk_resume(struct disk_request *r); /* go on with it on the disk's thread */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The tcmu-runner handler: SCSI commands in, engine requests out, statuses back. Nothing else happens here.
+ * The tcmu-runner handler: SCSI commands in, engine requests out, statuses back. Nothing else
+ * happens here.
  *
- * The runner calls handle_cmd() first for every command. A READ or WRITE that memory can answer is answered right there:
- * a command that handle_cmd() completes is one of a batch, and the runner rings the kernel once for the whole batch,
- * where tcmur_cmd_complete() rings for each. All else goes on to the runner's emulation, which calls read(), write(),
- * flush(), unmap() and writesame() below; COMPARE AND WRITE, WRITE AND VERIFY and EXTENDED COPY are made of these by it.
+ * The runner calls handle_cmd() first for every command. A READ or WRITE that memory can answer is
+ * answered right there: a command that handle_cmd() completes is one of a batch, and the runner
+ * rings the kernel once for the whole batch, where tcmur_cmd_complete() rings for each. All else
+ * goes on to the runner's emulation, which calls read(), write(), flush(), unmap() and writesame()
+ * below; COMPARE AND WRITE, WRITE AND VERIFY and EXTENDED COPY are made of these by it.
  *
  * Backstores are named bootwell/ID; docs/handover.md says what the daemon has put where for the ID.
  */
@@ -19,13 +21,13 @@
 #include "tcmu-handler/engine.h"
 #include "tcmu-handler/tcmur_abi.h"
 
-#define DATA_PROTECT	    0x07
-#define WRITE_PROTECTED	    0x2700
+#define DATA_PROTECT            0x07
+#define WRITE_PROTECTED         0x2700
 #define SPACE_ALLOCATION_FAILED 0x2707
-#define VERIFY_PIECE	    (1u << 20) /* bytes compared at a time */
+#define VERIFY_PIECE            (1u << 20) /* bytes compared at a time */
 
 #define say_error(dev, ...) tcmu_err_message(dev, __func__, __LINE__, __VA_ARGS__)
-#define say(dev, ...)	    tcmu_info_message(dev, __func__, __LINE__, __VA_ARGS__)
+#define say(dev, ...)       tcmu_info_message(dev, __func__, __LINE__, __VA_ARGS__)
 
 struct device {
 	struct disk *disk;
@@ -45,20 +47,29 @@ static struct {
 	unsigned int disks;
 } the = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* --- statuses ---------------------------------------------------------------------------------------------------- */
+/* --- statuses
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void log_failure(struct tcmu_device *dev, const struct disk_request *r, int error)
 {
-	static const char *const names[] = {[DISK_READ] = "READ", [DISK_WRITE] = "WRITE", [DISK_FLUSH] = "FLUSH",
-					    [DISK_UNMAP] = "UNMAP", [DISK_WRITE_SAME] = "WRITE SAME"};
+	static const char *const names[] = {[DISK_READ] = "READ",
+					    [DISK_WRITE] = "WRITE",
+					    [DISK_FLUSH] = "FLUSH",
+					    [DISK_UNMAP] = "UNMAP",
+					    [DISK_WRITE_SAME] = "WRITE SAME"};
 	struct device *d = tcmur_dev_get_private(dev);
 	uint64_t n = __atomic_add_fetch(&d->errors, 1, __ATOMIC_RELAXED);
 
 	if (n & (n - 1))
 		return;
-	say_error(dev, "%s: %s of %llu bytes at %llu failed: %s (failure number %llu)%s\n", disk_client(d->disk), names[r->op],
-		  (unsigned long long)r->length, (unsigned long long)r->offset, strerror(-error), (unsigned long long)n,
-		  error == -ENOSPC ? "; make [cache] write_back greater, or restart PCs that have written much" : "");
+	say_error(
+		dev, "%s: %s of %llu bytes at %llu failed: %s (failure number %llu)%s\n",
+		disk_client(d->disk), names[r->op], (unsigned long long)r->length,
+		(unsigned long long)r->offset, strerror(-error), (unsigned long long)n,
+		error == -ENOSPC
+			? "; make [cache] write_back greater, or restart PCs that have written much"
+			: "");
 }
 
 static int status_of(enum disk_op op, int error, uint8_t *sense)
@@ -92,7 +103,9 @@ static void note_failure(struct tcmu_device *dev, const struct disk_request *r, 
 		__atomic_store_n(&d->unmap_failed, error, __ATOMIC_RELAXED);
 }
 
-/* --- requests ---------------------------------------------------------------------------------------------------- */
+/* --- requests
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void request_done(struct disk_request *r, int error)
 {
@@ -154,15 +167,27 @@ static bool wants_fua(const uint8_t *cdb)
 	}
 }
 
-static int on_read(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov, size_t iov_cnt, size_t length, off_t offset)
+static int on_read(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov,
+		   size_t iov_cnt, size_t length, off_t offset)
 {
-	return submit(dev, cmd, &(struct disk_request){.op = DISK_READ, .offset = (uint64_t)offset, .length = length, .iov = iov, .iov_cnt = iov_cnt});
+	return submit(dev, cmd,
+		      &(struct disk_request){.op = DISK_READ,
+					     .offset = (uint64_t)offset,
+					     .length = length,
+					     .iov = iov,
+					     .iov_cnt = iov_cnt});
 }
 
-static int on_write(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov, size_t iov_cnt, size_t length, off_t offset)
+static int on_write(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov,
+		    size_t iov_cnt, size_t length, off_t offset)
 {
-	return submit(dev, cmd, &(struct disk_request){.op = DISK_WRITE, .fua = wants_fua(cmd->lib_cmd->cdb), .offset = (uint64_t)offset,
-						       .length = length, .iov = iov, .iov_cnt = iov_cnt});
+	return submit(dev, cmd,
+		      &(struct disk_request){.op = DISK_WRITE,
+					     .fua = wants_fua(cmd->lib_cmd->cdb),
+					     .offset = (uint64_t)offset,
+					     .length = length,
+					     .iov = iov,
+					     .iov_cnt = iov_cnt});
 }
 
 static int on_flush(struct tcmu_device *dev, struct tcmur_cmd *cmd)
@@ -176,17 +201,26 @@ static int on_flush(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	return submit(dev, cmd, &(struct disk_request){.op = DISK_FLUSH});
 }
 
-static int on_unmap(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length)
+static int on_unmap(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset,
+		    uint64_t length)
 {
-	return submit(dev, cmd, &(struct disk_request){.op = DISK_UNMAP, .offset = offset, .length = length});
+	return submit(dev, cmd,
+		      &(struct disk_request){.op = DISK_UNMAP, .offset = offset, .length = length});
 }
 
-static int on_writesame(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length, struct iovec *iov, size_t iov_cnt)
+static int on_writesame(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset,
+			uint64_t length, struct iovec *iov, size_t iov_cnt)
 {
-	return submit(dev, cmd, &(struct disk_request){.op = DISK_WRITE_SAME, .offset = offset, .length = length, .iov = iov, .iov_cnt = iov_cnt});
+	return submit(dev, cmd,
+		      &(struct disk_request){.op = DISK_WRITE_SAME,
+					     .offset = offset,
+					     .length = length,
+					     .iov = iov,
+					     .iov_cnt = iov_cnt});
 }
 
-/* --- handle_cmd: what is done at once, and what the runner does not emulate ------------------------------------------ */
+/* --- handle_cmd: what is done at once, and what the runner does not emulate
+ * ------------------------------------------ */
 
 struct waited {
 	pthread_mutex_t lock;
@@ -210,7 +244,13 @@ static int read_now(struct disk *disk, uint64_t offset, void *data, size_t lengt
 {
 	struct waited w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 	struct iovec iov = {.iov_base = data, .iov_len = length};
-	struct disk_request r = {.op = DISK_READ, .offset = offset, .length = length, .iov = &iov, .iov_cnt = 1, .done = waited_done, .arg = &w};
+	struct disk_request r = {.op = DISK_READ,
+				 .offset = offset,
+				 .length = length,
+				 .iov = &iov,
+				 .iov_cnt = 1,
+				 .done = waited_done,
+				 .arg = &w};
 	int e = disk_submit(disk, &r);
 
 	if (e != 1)
@@ -222,8 +262,10 @@ static int read_now(struct disk *disk, uint64_t offset, void *data, size_t lengt
 	return w.error;
 }
 
-/* Compares [offset, offset+length) with the data of the command, or with one block of it again and again. */
-static int compare(struct device *d, struct tcmulib_cmd *cmd, uint64_t offset, uint64_t length, size_t period)
+/* Compares [offset, offset+length) with the data of the command, or with one block of it again and
+ * again. */
+static int compare(struct device *d, struct tcmulib_cmd *cmd, uint64_t offset, uint64_t length,
+		   size_t period)
 {
 	size_t piece = length < VERIFY_PIECE ? (size_t)length : VERIFY_PIECE;
 	uint8_t *disk = malloc(piece), *data = malloc(piece);
@@ -240,7 +282,8 @@ static int compare(struct device *d, struct tcmulib_cmd *cmd, uint64_t offset, u
 			break;
 		}
 		for (size_t k = 0; k < n; k += period < n ? period : n)
-			iov_get(&pos, period ? (at + k) % period : at + k, data + k, period && period < n ? period : n);
+			iov_get(&pos, period ? (at + k) % period : at + k, data + k,
+				period && period < n ? period : n);
 		if (memcmp(disk, data, n))
 			status = TCMU_STS_MISCOMPARE;
 	}
@@ -276,12 +319,14 @@ static int transfer(struct tcmu_device *dev, struct tcmulib_cmd *cmd, enum disk_
 {
 	struct device *d = tcmur_dev_get_private(dev);
 	uint64_t block = tcmu_dev_get_block_size(dev);
-	uint64_t offset = tcmu_cdb_get_lba(cmd->cdb) * block, length = tcmu_cdb_get_xfer_length(cmd->cdb) * block;
+	uint64_t offset = tcmu_cdb_get_lba(cmd->cdb) * block,
+		 length = tcmu_cdb_get_xfer_length(cmd->cdb) * block;
 	int r;
 
 	if (tcmu_iovec_length(cmd->iovec, cmd->iov_cnt) != length)
 		return TCMU_STS_NOT_HANDLED;
-	r = disk_try(d->disk, op, op == DISK_WRITE && wants_fua(cmd->cdb), offset, length, cmd->iovec, cmd->iov_cnt);
+	r = disk_try(d->disk, op, op == DISK_WRITE && wants_fua(cmd->cdb), offset, length,
+		     cmd->iovec, cmd->iov_cnt);
 	/* Whatever is not plainly done takes the long way, which knows how to fail. */
 	return r ? TCMU_STS_NOT_HANDLED : TCMU_STS_OK;
 }
@@ -310,7 +355,9 @@ static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	}
 }
 
-/* --- devices ------------------------------------------------------------------------------------------------------- */
+/* --- devices
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static const char *id_of(const char *config)
 {
@@ -325,7 +372,8 @@ static void log_sentence(void *arg, const char *sentence)
 	tcmu_warn_message(NULL, __func__, __LINE__, "%s\n", sentence);
 }
 
-/* The engine is made when the first disk is opened: then the daemon has written engine.conf. Lock held. */
+/* The engine is made when the first disk is opened: then the daemon has written engine.conf. Lock
+ * held. */
 static int get_engine(struct engine_error *err)
 {
 	struct engine_config config;
@@ -387,7 +435,8 @@ static int on_open(struct tcmu_device *dev, bool reopen)
 	}
 	size = tcmu_dev_get_num_lbas(dev) * tcmu_dev_get_block_size(dev);
 	if (size != disk_size(d->disk))
-		tcmu_warn_message(dev, __func__, __LINE__, "disk %s: the backstore has %llu bytes and the disk %llu\n", id,
+		tcmu_warn_message(dev, __func__, __LINE__,
+				  "disk %s: the backstore has %llu bytes and the disk %llu\n", id,
 				  (unsigned long long)size, (unsigned long long)disk_size(d->disk));
 	conf_write_error(conf_run_dir(), id, NULL);
 	tcmur_dev_set_private(dev, d);
@@ -424,7 +473,8 @@ static bool on_check_config(const char *config, char **reason)
 {
 	if (conf_id_valid(id_of(config)))
 		return true;
-	*reason = strdup("the backstore is to be named bootwell/ID, with an ID of letters, digits, '.', '_' and '-'");
+	*reason = strdup("the backstore is to be named bootwell/ID, with an ID of letters, digits, "
+			 "'.', '_' and '-'");
 	return false;
 }
 

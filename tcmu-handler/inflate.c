@@ -6,7 +6,8 @@
 
 #include "tcmu-handler/inflate.h"
 
-int inflate_unit(void *to, size_t unit_length, size_t unit_least, const void *from, size_t compressed_length)
+int inflate_unit(void *to, size_t unit_length, size_t unit_least, const void *from,
+		 size_t compressed_length)
 {
 	z_stream z = {0};
 	size_t out;

@@ -15,7 +15,8 @@ static void finished(struct io_op *op, int error)
 	w->finished = true;
 }
 
-int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length, uint64_t offset)
+int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length,
+	    uint64_t offset)
 {
 	struct waiter w = {.finished = false};
 

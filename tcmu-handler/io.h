@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The engine's only door to disks: asynchronous reads, writes and fdatasync in queues. uring.c is the real thing; the
- * tests have a twin that records writes and flushes, injects faults and replays crashes behind the very same engine.
+ * The engine's only door to disks: asynchronous reads, writes and fdatasync in queues. uring.c is
+ * the real thing; the tests have a twin that records writes and flushes, injects faults and replays
+ * crashes behind the very same engine.
  *
  * A queue belongs to one thread; only io_queue_wake() may be called from others.
  */
@@ -15,9 +16,10 @@
 enum io_type { IO_READ, IO_WRITE, IO_FDATASYNC };
 
 /*
- * One operation. The caller fills the first part and keeps it all alive until done(); `iov` is modified. Whole or
- * failed: a short transfer is carried on by the queue; a read that meets the end of the file is -EIO. done() gets 0 or
- * -errno and runs inside io_queue_wait() of the queue that it was given to.
+ * One operation. The caller fills the first part and keeps it all alive until done(); `iov` is
+ * modified. Whole or failed: a short transfer is carried on by the queue; a read that meets the end
+ * of the file is -EIO. done() gets 0 or -errno and runs inside io_queue_wait() of the queue that it
+ * was given to.
  */
 struct io_op {
 	enum io_type type;
@@ -40,7 +42,8 @@ struct io_queue;
 
 struct io_queue_ops {
 	void (*submit)(struct io_queue *q, struct io_op *op);
-	/* Runs done() of what has ended; with timeout_ms != 0 waits for at least one, or a wake (-1: for ever). */
+	/* Runs done() of what has ended; with timeout_ms != 0 waits for at least one, or a wake
+	 * (-1: for ever). */
 	void (*wait)(struct io_queue *q, int timeout_ms);
 	void (*wake)(struct io_queue *q);
 	void (*free)(struct io_queue *q); /* nothing is in flight any more */
@@ -80,7 +83,8 @@ static inline void io_queue_free(struct io_queue *q)
 }
 
 /* A transfer of one buffer. */
-static inline void io_op_single(struct io_op *op, enum io_type type, int fd, void *data, size_t length, uint64_t offset)
+static inline void io_op_single(struct io_op *op, enum io_type type, int fd, void *data,
+				size_t length, uint64_t offset)
 {
 	op->type = type;
 	op->fd = fd;
@@ -92,6 +96,7 @@ static inline void io_op_single(struct io_op *op, enum io_type type, int fd, voi
 }
 
 /* Submits, and waits for it: for opening and closing, never on an engine thread. 0 or -errno. */
-int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length, uint64_t offset);
+int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length,
+	    uint64_t offset);
 
 #endif

@@ -10,8 +10,8 @@
 struct iov_pos {
 	const struct iovec *iov;
 	size_t cnt;
-	size_t index; /* the iovec that `offset` lies in */
-	uint64_t start; /* offset of its first byte */
+	size_t index;    /* the iovec that `offset` lies in */
+	uint64_t start;  /* offset of its first byte */
 	uint64_t period; /* not 0: the data repeats after so many bytes (WRITE SAME) */
 };
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The table: open addressing, 16 bytes an entry, never more than 3/4 full, so a scattered dirty GiB (262,144 blocks)
- * is 8 MiB, and 12 MiB for the moment of growing. Eight neighbouring blocks have neighbouring homes, so a sequential
- * read walks cache lines instead of jumping. Removal shifts the followers back; there are no tombstones.
+ * The table: open addressing, 16 bytes an entry, never more than 3/4 full, so a scattered dirty GiB
+ * (262,144 blocks) is 8 MiB, and 12 MiB for the moment of growing. Eight neighbouring blocks have
+ * neighbouring homes, so a sequential read walks cache lines instead of jumping. Removal shifts the
+ * followers back; there are no tombstones.
  *
- * Most of a disk is base, and a reader must learn that without a cache miss: `present` has one bit for each granule
- * (2 MiB, more on disks over 128 GiB) and is at most 8 KiB.
+ * Most of a disk is base, and a reader must learn that without a cache miss: `present` has one bit
+ * for each granule (2 MiB, more on disks over 128 GiB) and is at most 8 KiB.
  *
- * The zero set: a pointer for each 128 MiB, made at the first unmap, to a bitmap of 4 KiB or the word for "all of it".
- * So a whole disk of 2 TiB unmapped costs 128 KiB, and no sequence of unmaps more than a 32,768th of the disk's size.
- * A write does not clear the bit: the table is looked at first.
+ * The zero set: a pointer for each 128 MiB, made at the first unmap, to a bitmap of 4 KiB or the
+ * word for "all of it". So a whole disk of 2 TiB unmapped costs 128 KiB, and no sequence of unmaps
+ * more than a 32,768th of the disk's size. A write does not clear the bit: the table is looked at
+ * first.
  */
 #include "tcmu-handler/map.h"
 
@@ -277,20 +279,46 @@ int map_zero(struct map *map, uint32_t block, uint32_t count)
 	return 0;
 }
 
-bool map_next_zero(const struct map *map, uint32_t block, uint32_t *ret_block, uint32_t *ret_count)
+bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t *ret_block,
+		   uint32_t *ret_count)
 {
 	uint32_t b = block, start;
 
 	if (!map->zero)
 		return false;
-	while (b < map->blocks && !map_is_zero(map, b))
+	while (b < end && !map_is_zero(map, b))
 		b = map->zero[b >> REGION_SHIFT] ? b + 1 : region_end(map, b >> REGION_SHIFT);
-	if (b >= map->blocks)
+	if (b >= end)
 		return false;
 	start = b;
-	while (b < map->blocks && map_is_zero(map, b))
-		b = map->zero[b >> REGION_SHIFT] == ALL_ZERO ? region_end(map, b >> REGION_SHIFT) : b + 1;
+	while (b < end && map_is_zero(map, b))
+		b = map->zero[b >> REGION_SHIFT] == ALL_ZERO ? region_end(map, b >> REGION_SHIFT)
+							     : b + 1;
 	*ret_block = start;
-	*ret_count = b - start;
+	*ret_count = (b < end ? b : end) - start;
 	return true;
+}
+
+static int compare_blocks(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+uint32_t map_list(const struct map *map, uint32_t block, uint32_t count, uint32_t *ret)
+{
+	uint32_t n = 0;
+
+	if (count < map->capacity) {
+		for (uint32_t i = 0; i < count; i++)
+			if (map_get(map, block + i))
+				ret[n++] = block + i;
+		return n;
+	}
+	for (uint32_t i = 0; i < map->capacity; i++)
+		if (map->table[i].used && map->table[i].block - block < count)
+			ret[n++] = map->table[i].block;
+	qsort(ret, n, sizeof(*ret), compare_blocks);
+	return n;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where the blocks of one overlay are: a hash table of the written ones, a two-level bitmap of those that read as zero.
- * See map.c for the shape and what it costs. Not locked: the overlay's lock covers it, except map_maybe().
+ * Where the blocks of one overlay are: a hash table of the written ones, a two-level bitmap of
+ * those that read as zero. See map.c for the shape and what it costs. Not locked: the overlay's
+ * lock covers it, except map_maybe().
  */
 #ifndef BOOTWELL_MAP_H
 #define BOOTWELL_MAP_H
@@ -11,9 +12,10 @@
 #include <stdint.h>
 
 /*
- * A block of 4 KiB that has been written. `page`: its newest data in staging memory (0: none; which sectors, the page
- * knows). `slot`: the block of the store (0: none) that holds the sectors of `mask`. Sectors that neither has are zero
- * if the block is in the zero set, and the base's otherwise.
+ * A block of 4 KiB that has been written. `page`: its newest data in staging memory (0: none; which
+ * sectors, the page knows). `slot`: the block of the store (0: none) that holds the sectors of
+ * `mask`. Sectors that neither has are zero if the block is in the zero set, and the base's
+ * otherwise.
  */
 struct map_entry {
 	uint32_t block;
@@ -28,12 +30,12 @@ struct map {
 	struct map_entry *table;
 	uint32_t capacity; /* a power of two */
 	uint32_t count;
-	uint32_t blocks;	/* of the disk */
-	uint32_t zero_blocks;	/* in the zero set, written or not */
-	uint64_t *present;	/* one bit a granule that has had anything */
+	uint32_t blocks;      /* of the disk */
+	uint32_t zero_blocks; /* in the zero set, written or not */
+	uint64_t *present;    /* one bit a granule that has had anything */
 	unsigned int granule_shift;
 	uint64_t **zero; /* a bitmap for each 128 MiB, or NULL, or MAP_ALL_ZERO */
-	size_t bytes;	 /* memory */
+	size_t bytes;    /* memory */
 };
 
 #define MAP_BLOCKS_MAX 0xfffffff0u /* just under 16 TiB */
@@ -41,7 +43,8 @@ struct map {
 int map_init(struct map *map, uint32_t blocks); /* -ENOMEM */
 void map_done(struct map *map);
 
-/* May the range hold anything but base? No lock needed: a write that races with it is not yet acknowledged. */
+/* May the range hold anything but base? No lock needed: a write that races with it is not yet
+ * acknowledged. */
 bool map_maybe(const struct map *map, uint32_t block, uint32_t count);
 
 struct map_entry *map_get(const struct map *map, uint32_t block); /* NULL: not there */
@@ -59,7 +62,10 @@ void map_remove_range(struct map *map, uint32_t block, uint32_t count,
 
 bool map_is_zero(const struct map *map, uint32_t block);
 int map_zero(struct map *map, uint32_t block, uint32_t count); /* -ENOMEM: some may have been set */
-/* The next run of the zero set at or after `block`; false if there is none. */
-bool map_next_zero(const struct map *map, uint32_t block, uint32_t *ret_block, uint32_t *ret_count);
+/* The first run of the zero set within [block, end); false if there is none. */
+bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t *ret_block,
+		   uint32_t *ret_count);
+/* The blocks of the range that have an entry, sorted, into ret (room for map->count); how many. */
+uint32_t map_list(const struct map *map, uint32_t block, uint32_t count, uint32_t *ret);
 
 #endif

@@ -1,29 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The overlay of one disk: reads, writes and unmaps against memory. overlay_batch.c writes memory out,
- * overlay_load.c reads it back.
+ * The overlay of one disk: reads, writes and unmaps against memory. overlay_batch.c writes memory
+ *out, overlay_load.c reads it back.
  *
- * A write goes into staging memory (staging.h) and is done: it never waits for the store, and never reads. A block of
- * 4 KiB is, from the top: its staged page, with the sectors that have been written; its slot in the store, with a
- * sector mask of its own; then zero, if the block is in the zero set; then the base. A read composes these; a page that
- * is partial is merged with its slot only when it is written out.
+ * A write goes into staging memory (staging.h) and is done: it never waits for the store, and never
+ *reads. A block of 4 KiB is, from the top: its staged page, with the sectors that have been
+ *written; its slot in the store, with a sector mask of its own; then zero, if the block is in the
+ *zero set; then the base. A read composes these; a page that is partial is merged with its slot
+ *only when it is written out.
  *
  * States of a page that a block points at:
  *
  *	DIRTY	in `dirty`, in order of age. A write changes it in place.
- *	WRITING	in a batch on its way to the store, and so it does not change. A write makes a new page, which begins
- *		as a copy (unless all is overwritten), is DIRTY, and is not written out before the older one has ended.
- *	CLEAN	the store has the same. It stays as a cache until the memory is needed; a write makes it DIRTY again.
+ *	WRITING	in a batch on its way to the store, and so it does not change. A write makes a new
+ *page, which begins as a copy (unless all is overwritten), is DIRTY, and is not written out before
+ *the older one has ended.
+ *	CLEAN	the store has the same. It stays as a cache until the memory is needed; a write
+ *makes it DIRTY again.
  *
- * Old slots. The log is replayed in order, and the last entry for a block counts, so the slot that a map points at must
- * stay alive until the record of what replaced it has been written, and in keep mode until that is durable. Therefore:
- * an overwritten slot is dropped when its successor's batch has ended; the slots of an unmapped range wait in
- * `released`, which goes with the batch that carries the zero entry; batches end in order, whatever order their I/O
- * ends in; and the store itself keeps a dead segment until the next fdatasync.
+ * Old slots. The log is replayed in order, and the last entry for a block counts, so the slot that
+ *a map points at must stay alive until the record of what replaced it has been written, and in keep
+ *mode until that is durable. Therefore: an overwritten slot is dropped when its successor's batch
+ *has ended; the slots of an unmapped range wait in `released`, which goes with the batch that
+ *carries the zero entry; batches end in order, whatever order their I/O ends in; and the store
+ *itself keeps a dead segment until the next fdatasync.
  *
- * A kill of the process at any instruction: what was acknowledged is in staging under a descriptor that was published
- * after the data, or in the store. A write that was not yet acknowledged may be there in part; the initiator sends it
- * again.
+ * A kill of the process at any instruction: what was acknowledged is in staging under a descriptor
+ *that was published after the data, or in the store. A write that was not yet acknowledged may be
+ *there in part; the initiator sends it again.
  */
 #include "tcmu-handler/overlay.h"
 
@@ -36,7 +40,9 @@ static uint8_t mask_of(unsigned int first, unsigned int count)
 	return (uint8_t)(((1u << count) - 1) << first);
 }
 
-/* --- runs ---------------------------------------------------------------------------------------------------- */
+/* --- runs
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 void run_list_init(struct run_list *runs)
 {
@@ -78,7 +84,9 @@ int run_list_add(struct run_list *runs, const struct run *run)
 	return 0;
 }
 
-/* --- pages --------------------------------------------------------------------------------------------------- */
+/* --- pages
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* A clean page goes; its block is in the store anyway. */
 void overlay_drop_clean(struct overlay *ov, uint32_t page)
@@ -117,7 +125,9 @@ uint32_t overlay_reclaim(struct overlay *ov, uint32_t want)
 	return n;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------- */
+/* --- reading
+ * -------------------------------------------------------------------------------------------------
+ */
 
 struct reader {
 	struct overlay *ov;
@@ -126,7 +136,8 @@ struct reader {
 	uint64_t offset; /* of the request */
 };
 
-static int read_part(struct reader *rd, const struct map_entry *e, uint32_t block, unsigned int first, unsigned int count)
+static int read_part(struct reader *rd, const struct map_entry *e, uint32_t block,
+		     unsigned int first, unsigned int count)
 {
 	struct overlay *ov = rd->ov;
 	uint64_t disk = (uint64_t)block * OVERLAY_BLOCK + first * OVERLAY_SECTOR;
@@ -135,7 +146,8 @@ static int read_part(struct reader *rd, const struct map_entry *e, uint32_t bloc
 	int r;
 
 	if (e && e->page && (ov->st->desc[e->page].mask & bit)) {
-		iov_put(rd->dst, run.at, staging_data(ov->st, e->page) + first * OVERLAY_SECTOR, run.length);
+		iov_put(rd->dst, run.at, staging_data(ov->st, e->page) + first * OVERLAY_SECTOR,
+			run.length);
 		return 0;
 	}
 	if (e && e->slot && (e->mask & bit)) {
@@ -169,7 +181,9 @@ static int read_block(struct reader *rd, uint32_t block, unsigned int first, uns
 		unsigned int n = 1;
 		unsigned int kind = page >> first & 1 ? 2 : slot >> first & 1;
 
-		while (first + n < end && (page >> (first + n) & 1 ? 2 : (unsigned int)(slot >> (first + n) & 1)) == kind)
+		while (first + n < end &&
+		       (page >> (first + n) & 1 ? 2 : (unsigned int)(slot >> (first + n) & 1)) ==
+			       kind)
 			n++;
 		int r = read_part(rd, e, block, first, n);
 
@@ -180,7 +194,8 @@ static int read_block(struct reader *rd, uint32_t block, unsigned int first, uns
 	return 0;
 }
 
-int overlay_read(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *dst, struct run_list *runs)
+int overlay_read(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *dst,
+		 struct run_list *runs)
 {
 	struct reader rd = {.ov = ov, .dst = dst, .runs = runs, .offset = offset};
 	uint32_t first = (uint32_t)(offset / OVERLAY_BLOCK);
@@ -216,9 +231,12 @@ void overlay_run_done(struct overlay *ov, const struct run *run)
 	store_segment_drop(ov->store, run->segment, 1, 0, 0);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------- */
+/* --- writing
+ * -------------------------------------------------------------------------------------------------
+ */
 
-static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsigned int count, struct iov_pos *src, uint64_t at)
+static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsigned int count,
+		    struct iov_pos *src, uint64_t at)
 {
 	uint8_t *to = staging_data(ov->st, page) + first * OVERLAY_SECTOR;
 
@@ -230,7 +248,8 @@ static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsig
 
 static void publish(struct overlay *ov, uint32_t page, uint32_t block, uint8_t mask)
 {
-	struct staging_desc d = {.epoch = ov->epoch, .block = block, .count = 1, .mask = mask, .type = STAGING_DATA};
+	struct staging_desc d = {
+		.epoch = ov->epoch, .block = block, .count = 1, .mask = mask, .type = STAGING_DATA};
 
 	staging_publish(ov->st, page, &d);
 	ov->st->page[page].state = PAGE_DIRTY;
@@ -238,14 +257,17 @@ static void publish(struct overlay *ov, uint32_t page, uint32_t block, uint8_t m
 }
 
 /* A page that is in memory and may be changed, or copied. 0, or -EAGAIN, -ENOSPC. */
-static int write_new_page(struct overlay *ov, struct map_entry *e, unsigned int first, unsigned int count, struct iov_pos *src, uint64_t at)
+static int write_new_page(struct overlay *ov, struct map_entry *e, unsigned int first,
+			  unsigned int count, struct iov_pos *src, uint64_t at)
 {
 	struct staging *st = ov->st;
 	uint32_t older = e->page, block = e->block, page;
 	uint8_t mask = mask_of(first, count);
 
-	if (!store_promise(ov->store, 1))
-		return -ENOSPC;
+	int r = store_promise(ov->store, ov->place, 1);
+
+	if (r < 0)
+		return r;
 	page = overlay_take_page(ov);
 	if (!page) {
 		store_unpromise(ov->store, 1);
@@ -265,7 +287,8 @@ static int write_new_page(struct overlay *ov, struct map_entry *e, unsigned int 
 	return 0;
 }
 
-static int write_block(struct overlay *ov, uint32_t block, unsigned int first, unsigned int count, struct iov_pos *src, uint64_t at)
+static int write_block(struct overlay *ov, uint32_t block, unsigned int first, unsigned int count,
+		       struct iov_pos *src, uint64_t at)
 {
 	struct map_entry *e = map_get(&ov->map, block);
 	struct staging *st = ov->st;
@@ -279,8 +302,9 @@ static int write_block(struct overlay *ov, uint32_t block, unsigned int first, u
 		return 0;
 	}
 	if (page && st->page[page].state == PAGE_CLEAN) {
-		if (!store_promise(ov->store, 1))
-			return -ENOSPC;
+		r = store_promise(ov->store, ov->place, 1);
+		if (r < 0)
+			return r;
 		page_list_remove(st, &ov->clean, page);
 		copy_in(ov, page, first, count, src, at);
 		publish(ov, page, block, st->desc[page].mask | mask_of(first, count));
@@ -306,7 +330,8 @@ static bool wants_writing_out(const struct overlay *ov)
 	return ov->dirty.count >= RECORD_ENTRIES && dirty > ov->st->pages / 4 && ov->batches < 2;
 }
 
-int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src, uint64_t at)
+int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src,
+		      uint64_t at)
 {
 	uint64_t done = 0;
 	int r = store_error(ov->store);
@@ -320,7 +345,8 @@ int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, stru
 
 		if (count > (length - done) / OVERLAY_SECTOR)
 			count = (unsigned int)((length - done) / OVERLAY_SECTOR);
-		r = write_block(ov, (uint32_t)((offset + done) / OVERLAY_BLOCK), sector, count, src, at + done);
+		r = write_block(ov, (uint32_t)((offset + done) / OVERLAY_BLOCK), sector, count, src,
+				at + done);
 		if (r < 0)
 			break;
 		done += count * OVERLAY_SECTOR;
@@ -337,7 +363,9 @@ int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, stru
 	return done ? (int64_t)done : r;
 }
 
-/* --- unmapping ----------------------------------------------------------------------------------------------- */
+/* --- unmapping
+ * -----------------------------------------------------------------------------------------------
+ */
 
 int overlay_reserve_released(struct overlay *ov, uint64_t count)
 {
@@ -356,7 +384,8 @@ int overlay_reserve_released(struct overlay *ov, uint64_t count)
 	return 0;
 }
 
-/* The block reads as zero now. Pages on their way out are only marked: overlay_batch.c drops what they became. */
+/* The block reads as zero now. Pages on their way out are only marked: overlay_batch.c drops what
+ * they became. */
 static void forget_entry(void *arg, const struct map_entry *e)
 {
 	struct overlay *ov = arg;
@@ -374,7 +403,8 @@ static void forget_entry(void *arg, const struct map_entry *e)
 		} else {
 			if (p->state == PAGE_DIRTY)
 				store_unpromise(ov->store, 1);
-			page_list_remove(st, p->state == PAGE_DIRTY ? &ov->dirty : &ov->clean, page);
+			page_list_remove(st, p->state == PAGE_DIRTY ? &ov->dirty : &ov->clean,
+					 page);
 			staging_put(st, page);
 		}
 		page = older;
@@ -390,14 +420,16 @@ void overlay_forget_range(struct overlay *ov, uint32_t block, uint32_t count)
 
 static int unmap_locked(struct overlay *ov, uint32_t block, uint32_t count)
 {
-	struct staging_desc d = {.epoch = ov->epoch, .block = block, .count = count, .type = STAGING_ZERO};
+	struct staging_desc d = {
+		.epoch = ov->epoch, .block = block, .count = count, .type = STAGING_ZERO};
 	uint32_t page;
 	int r = overlay_reserve_released(ov, ov->map.count < count ? ov->map.count : count);
 
 	if (r < 0)
 		return r;
-	if (!store_promise(ov->store, 1))
-		return -ENOSPC;
+	r = store_promise(ov->store, ov->place, 1);
+	if (r < 0)
+		return r;
 	page = overlay_take_page(ov);
 	r = page ? map_zero(&ov->map, block, count) : -EAGAIN;
 	if (r < 0) {
@@ -408,8 +440,10 @@ static int unmap_locked(struct overlay *ov, uint32_t block, uint32_t count)
 	}
 	for (struct overlay_flush *f = ov->flushes; f; f = f->next)
 		if (!f->written)
-			f->target = UINT64_MAX - 1; /* the zero stands for what it was to make durable */
-	/* First the word that the range is zero, then the data goes: a kill in between loses neither. */
+			f->target = UINT64_MAX -
+				    1; /* the zero stands for what it was to make durable */
+	/* First the word that the range is zero, then the data goes: a kill in between loses
+	 * neither. */
 	staging_publish(ov->st, page, &d);
 	ov->st->page[page].state = PAGE_DIRTY;
 	page_list_push(ov->st, &ov->zeros, page);

@@ -2,16 +2,18 @@
 /*
  * Writing an overlay out, and making it durable.
  *
- * A batch is a record and the data blocks that it describes, behind each other in the overlay's open segment, written
- * with one write. First come all zero entries that wait, then the oldest dirty pages: every page in memory is newer
- * than any unmap of its block, so zeros before data is their order. A page whose older version is still on its way
- * waits for it.
+ * A batch is a record and the data blocks that it describes, behind each other in the overlay's
+ * open segment, written with one write. First come all zero entries that wait, then the oldest
+ * dirty pages: every page in memory is newer than any unmap of its block, so zeros before data is
+ * their order. A page whose older version is still on its way waits for it.
  *
- * Partial pages are merged with what the store has of their block before (or with zeros), so an entry always stands
- * for the whole of what the overlay knows of the block, and the last entry for a block is all that a replay needs.
+ * Partial pages are merged with what the store has of their block before (or with zeros), so an
+ * entry always stands for the whole of what the overlay knows of the block, and the last entry for
+ * a block is all that a replay needs.
  *
- * Batches end in order. One that failed gives its pages back, and so do the later ones of the same segment: a replay
- * stops at the first record that is not whole, so what lies behind it does not exist. The segment is not used again.
+ * Batches end in order. One that failed gives its pages back, and so do the later ones of the same
+ * segment: a replay stops at the first record that is not whole, so what lies behind it does not
+ * exist. The segment is not used again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -47,6 +49,7 @@ struct batch {
 	uint32_t n_released;
 	struct merge *merges;
 	unsigned int merging;
+	struct overlay_restated *restated; /* the zero entries have no pages */
 	bool ended;
 	int error;
 };
@@ -91,7 +94,8 @@ static struct batch *batch_new(struct overlay *ov)
 	return b;
 }
 
-/* --- a segment to write to ------------------------------------------------------------------------------------ */
+/* --- a segment to write to
+ * ------------------------------------------------------------------------------------ */
 
 static void seal_segment(struct overlay *ov)
 {
@@ -146,7 +150,8 @@ static int make_room(struct overlay *ov, struct io_queue *q, unsigned int *data)
 	return 0;
 }
 
-/* --- making a batch ------------------------------------------------------------------------------------------- */
+/* --- making a batch
+ * ------------------------------------------------------------------------------------------- */
 
 static unsigned int count_ready(const struct overlay *ov, unsigned int limit)
 {
@@ -208,7 +213,8 @@ static int prepare_merge(struct overlay *ov, struct batch *b, unsigned int i)
 		m->entry = i;
 		m->segment = store_segment_of(ov->store, e->slot);
 		store_segment_pin(ov->store, m->segment);
-		io_op_single(&m->op, IO_READ, ov->store->fd, m->block, STORE_BLOCK, (uint64_t)e->slot * STORE_BLOCK);
+		io_op_single(&m->op, IO_READ, ov->store->fd, m->block, STORE_BLOCK,
+			     (uint64_t)e->slot * STORE_BLOCK);
 		m->next = b->merges;
 		b->merges = m;
 		b->merging++;
@@ -218,7 +224,8 @@ static int prepare_merge(struct overlay *ov, struct batch *b, unsigned int i)
 	if (map_is_zero(&ov->map, d->block) && !(e && e->slot)) {
 		for (unsigned int s = 0; s < 8; s++)
 			if (!(d->mask >> s & 1))
-				memset(staging_data(ov->st, b->page[i]) + s * OVERLAY_SECTOR, 0, OVERLAY_SECTOR);
+				memset(staging_data(ov->st, b->page[i]) + s * OVERLAY_SECTOR, 0,
+				       OVERLAY_SECTOR);
 		d->mask = 0xff;
 	}
 	return 0;
@@ -235,8 +242,11 @@ static void write_done(struct io_op *op, int error)
 static void batch_write(struct batch *b)
 {
 	struct overlay *ov = b->ov;
-	struct record_head head = {.epoch = ov->epoch, .batch = b->number, .position = (uint16_t)b->position,
-				   .zeros = (uint16_t)b->zeros, .data = (uint16_t)b->data};
+	struct record_head head = {.epoch = ov->epoch,
+				   .batch = b->number,
+				   .position = (uint16_t)b->position,
+				   .zeros = (uint16_t)b->zeros,
+				   .data = (uint16_t)b->data};
 	unsigned int n = 1;
 
 	memcpy(head.store, ov->store->uuid, 16);
@@ -264,7 +274,8 @@ static void batch_write(struct batch *b)
 	b->op.fd = ov->store->fd;
 	b->op.iov = b->iov;
 	b->op.iov_cnt = n;
-	b->op.offset = ((uint64_t)store_segment_block(ov->store, b->segment) + b->position) * STORE_BLOCK;
+	b->op.offset =
+		((uint64_t)store_segment_block(ov->store, b->segment) + b->position) * STORE_BLOCK;
 	b->op.done = write_done;
 	b->op.arg = b;
 	io_submit(b->q, &b->op);
@@ -285,7 +296,8 @@ static void merge_done(struct io_op *op, int error)
 		b->error = error;
 	for (unsigned int s = 0; !error && s < 8; s++)
 		if ((from & ~*mask) >> s & 1)
-			memcpy(data + s * OVERLAY_SECTOR, m->block + s * OVERLAY_SECTOR, OVERLAY_SECTOR);
+			memcpy(data + s * OVERLAY_SECTOR, m->block + s * OVERLAY_SECTOR,
+			       OVERLAY_SECTOR);
 	if (!error)
 		*mask |= from;
 	pthread_mutex_unlock(&ov->lock);
@@ -296,6 +308,23 @@ static void merge_done(struct io_op *op, int error)
 		batch_ended(b, b->error);
 	else
 		batch_write(b);
+}
+
+/* Puts the batch at the end of those in flight, at the end of the open segment; lock held. */
+static void begin_batch(struct overlay *ov, struct io_queue *q, struct batch *b)
+{
+	b->q = q;
+	b->number = ov->next_batch++;
+	b->segment = ov->open_segment;
+	b->position = ov->open_used;
+	if (ov->last)
+		ov->last->next = b;
+	else
+		ov->first = b;
+	ov->last = b;
+	ov->batches++;
+	__atomic_add_fetch(&ov->store->writing, 1, __ATOMIC_RELAXED);
+	store_segment_pin(ov->store, b->segment);
 }
 
 /* Lock held. 0: made and in flight (or nothing to do); -errno. */
@@ -318,29 +347,20 @@ static struct batch *make_batch(struct overlay *ov, struct io_queue *q, int *ret
 		batch_free(b);
 		return NULL;
 	}
-	b->q = q;
-	b->number = ov->next_batch++;
-	b->segment = ov->open_segment;
-	b->position = ov->open_used;
+	begin_batch(ov, q, b);
 	take_pages(ov, b, zeros, data);
 	ov->open_used += 1 + b->data;
-	store_segment_pin(ov->store, b->segment);
 	b->released = ov->released;
 	b->n_released = ov->n_released;
 	ov->released = NULL;
 	ov->n_released = ov->released_room = 0;
 	for (unsigned int i = b->zeros; i < b->zeros + b->data && !b->error; i++)
 		b->error = prepare_merge(ov, b, i);
-	if (ov->last)
-		ov->last->next = b;
-	else
-		ov->first = b;
-	ov->last = b;
-	ov->batches++;
 	return b;
 }
 
-/* --- the end of a batch --------------------------------------------------------------------------------------- */
+/* --- the end of a batch
+ * --------------------------------------------------------------------------------------- */
 
 void overlay_drop_slot(struct overlay *ov, uint32_t slot)
 {
@@ -356,7 +376,8 @@ static void page_written(struct overlay *ov, uint32_t page, uint32_t slot)
 	struct map_entry *e;
 
 	if (p->dead) {
-		/* Unmapped meanwhile: a later record says so, the slot goes with that or with the next. */
+		/* Unmapped meanwhile: a later record says so, the slot goes with that or with the
+		 * next. */
 		ov->released[ov->n_released++] = slot;
 		staging_put(st, page);
 		return;
@@ -388,7 +409,7 @@ static void batch_succeeded(struct overlay *ov, struct batch *b)
 	seg->used = b->position + 1 + b->data;
 	pthread_mutex_unlock(&s->lock);
 	ov->live_slots += b->data;
-	for (unsigned int i = 0; i < b->zeros; i++)
+	for (unsigned int i = 0; !b->restated && i < b->zeros; i++)
 		staging_put(ov->st, b->page[i]);
 	for (unsigned int i = 0; i < b->data; i++)
 		page_written(ov, b->page[b->zeros + i], slot + i);
@@ -423,12 +444,13 @@ static void batch_failed(struct overlay *ov, struct batch *b)
 		seal_segment(ov);
 	for (unsigned int i = b->data; i-- > 0;)
 		page_back(ov, b->page[b->zeros + i], &ov->dirty);
-	for (unsigned int i = b->zeros; i-- > 0;)
+	for (unsigned int i = b->restated ? 0 : b->zeros; i-- > 0;)
 		page_back(ov, b->page[i], &ov->zeros);
 	/* There is room: it was reserved when the batch ended. */
 	for (uint32_t i = 0; i < b->n_released; i++)
 		ov->released[ov->n_released++] = b->released[i];
-	/* What went back is newer to the flushes than it was: its successors may be, and they stand for it now. */
+	/* What went back is newer to the flushes than it was: its successors may be, and they stand
+	 * for it now. */
 	for (struct overlay_flush *f = ov->flushes; f; f = f->next)
 		if (f->batch >= b->number || !f->written) {
 			f->written = false;
@@ -444,19 +466,24 @@ static void end_batches(struct overlay *ov)
 	while (ov->first && ov->first->ended) {
 		struct batch *b = ov->first;
 
-		/* Room for dead pages and for what comes back; without memory it is tried again at the next turn. */
+		/* Room for dead pages and for what comes back; without memory it is tried again at
+		 * the next turn. */
 		if (overlay_reserve_released(ov, b->data + b->n_released) < 0)
 			return;
 		ov->first = b->next;
 		if (!ov->first)
 			ov->last = NULL;
 		ov->batches--;
+		__atomic_sub_fetch(&ov->store->writing, 1, __ATOMIC_RELAXED);
 		if (b->error || b->segment == ov->broken_segment)
 			batch_failed(ov, b);
 		else
 			batch_succeeded(ov, b);
 		ov->completed = b->number;
 		store_segment_drop(ov->store, b->segment, 1, 0, 0);
+		if (b->restated)
+			b->restated->done(b->restated,
+					  b->error || b->segment == ov->broken_segment ? -EIO : 0);
 		free(b->released);
 		b->released = NULL;
 		while (b->merges) {
@@ -509,7 +536,29 @@ static void batch_start(struct batch *b)
 	}
 }
 
-/* --- flushes -------------------------------------------------------------------------------------------------- */
+int overlay_restate(struct overlay *ov, struct io_queue *q, const struct record_entry *entries,
+		    unsigned int count, struct overlay_restated *restated)
+{
+	struct batch *b = batch_new(ov);
+	unsigned int none = 0;
+	int r = b ? make_room(ov, q, &none) : -ENOMEM;
+
+	if (r < 0) {
+		batch_free(b);
+		return r;
+	}
+	begin_batch(ov, q, b);
+	ov->open_used++;
+	memcpy(b->entry, entries, count * sizeof(*entries));
+	b->zeros = count;
+	b->restated = restated;
+	batch_write(b);
+	return 0;
+}
+
+/* --- flushes
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t oldest_dirty(const struct overlay *ov)
 {
@@ -534,8 +583,11 @@ static struct overlay_flush *ended_flushes(struct overlay *ov, bool *ret_sync)
 			f->batch = ov->next_batch - 1;
 		}
 		/* Tried, failed, and nothing under way that could help. */
-		f->error = error ? error : !f->written && ov->error && !ov->batches && !ov->retry ? ov->error : 0;
-		if (f->error || (f->written && ov->completed >= f->batch && (!ov->keep || ov->durable >= f->batch))) {
+		f->error = error                                                    ? error
+			   : !f->written && ov->error && !ov->batches && !ov->retry ? ov->error
+										    : 0;
+		if (f->error || (f->written && ov->completed >= f->batch &&
+				 (!ov->keep || ov->durable >= f->batch))) {
 			*p = f->next;
 			f->next = ended;
 			ended = f;
@@ -597,7 +649,8 @@ int overlay_flush(struct overlay *ov, struct overlay_flush *flush)
 	return r;
 }
 
-/* --- the engine thread's turn --------------------------------------------------------------------------------- */
+/* --- the engine thread's turn
+ * --------------------------------------------------------------------------------- */
 
 static bool more_to_write(const struct overlay *ov)
 {
@@ -671,7 +724,8 @@ bool overlay_quiet(struct overlay *ov, int *ret_error)
 
 	pthread_mutex_lock(&ov->lock);
 	*ret_error = ov->error ? ov->error : store_error(ov->store);
-	quiet = !ov->batches && !ov->syncing && !ov->flushes && ((!ov->dirty.count && !ov->zeros.count) || *ret_error);
+	quiet = !ov->batches && !ov->cleaning && !ov->syncing && !ov->flushes &&
+		((!ov->dirty.count && !ov->zeros.count) || *ret_error);
 	pthread_mutex_unlock(&ov->lock);
 	return quiet;
 }
@@ -688,7 +742,8 @@ bool overlay_has_dirty(struct overlay *ov)
 
 size_t overlay_memory(const struct overlay *ov)
 {
-	return sizeof(*ov) + ov->map.bytes + ov->released_room * sizeof(*ov->released) + (ov->spare ? sizeof(struct batch) + STORE_BLOCK : 0);
+	return sizeof(*ov) + ov->map.bytes + ov->released_room * sizeof(*ov->released) +
+	       (ov->spare ? sizeof(struct batch) + STORE_BLOCK : 0);
 }
 
 void overlay_free(struct overlay *ov)
@@ -702,7 +757,8 @@ void overlay_free(struct overlay *ov)
 	while (ov->clean.head)
 		overlay_reclaim(ov, UINT32_MAX);
 	/* What could not be written stays in staging. */
-	for (struct page_list *list = &ov->dirty; list; list = list == &ov->dirty ? &ov->zeros : NULL)
+	for (struct page_list *list = &ov->dirty; list;
+	     list = list == &ov->dirty ? &ov->zeros : NULL)
 		while (list->head) {
 			uint32_t page = list->head;
 

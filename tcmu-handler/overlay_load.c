@@ -2,14 +2,15 @@
 /*
  * Opening an overlay: is it the right one, and what does it hold.
  *
- * Each segment is walked from its first block: a record tells how many data blocks follow, and the next record stands
- * behind them. The walk ends at the first block that is not a record of this segment. Batches that some record says
- * were durable are believed; the data of the younger ones is read and compared with its checksums, and the first that
- * does not match is blotted out (its record is overwritten with zeros), and ends the segment: otherwise a later
- * opening, which then sees a later `durable`, would believe it.
+ * Each segment is walked from its first block: a record tells how many data blocks follow, and the
+ * next record stands behind them. The walk ends at the first block that is not a record of this
+ * segment. Batches that some record says were durable are believed; the data of the younger ones is
+ * read and compared with its checksums, and the first that does not match is blotted out (its
+ * record is overwritten with zeros), and ends the segment: otherwise a later opening, which then
+ * sees a later `durable`, would believe it.
  *
- * Then all batches are replayed in the order of their numbers, and what a killed process left in staging comes on top,
- * in the order of its sequence numbers.
+ * Then all batches are replayed in the order of their numbers, and what a killed process left in
+ * staging comes on top, in the order of its sequence numbers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -47,7 +48,8 @@ struct walk {
 
 static void walk_next_segment(struct walk *w);
 
-static int keep_batch(struct loader *ld, const struct record_head *head, const struct record_entry *entries, uint32_t segment)
+static int keep_batch(struct loader *ld, const struct record_head *head,
+		      const struct record_entry *entries, uint32_t segment)
 {
 	size_t n = (size_t)head->zeros + head->data;
 	struct found *f;
@@ -112,7 +114,7 @@ static void walk_done(struct io_op *op, int error)
 		return;
 	}
 	w->position += 1u + head.data;
-	if (w->position + 1 >= s->segment_blocks)
+	if (w->position >= s->segment_blocks)
 		walk_next_segment(w);
 	else
 		walk_read(w);
@@ -176,8 +178,10 @@ static int by_number(const void *a, const void *b)
 static int verify(struct loader *ld, const struct found *f, uint8_t *buffer)
 {
 	const struct store *s = ld->ov->store;
-	uint64_t at = ((uint64_t)store_segment_block(s, f->segment) + f->position + 1) * STORE_BLOCK;
-	int r = f->data ? io_sync(ld->q, IO_READ, s->fd, buffer, (size_t)f->data * STORE_BLOCK, at) : 0;
+	uint64_t at =
+		((uint64_t)store_segment_block(s, f->segment) + f->position + 1) * STORE_BLOCK;
+	int r = f->data ? io_sync(ld->q, IO_READ, s->fd, buffer, (size_t)f->data * STORE_BLOCK, at)
+			: 0;
 
 	if (r < 0)
 		return r;
@@ -264,7 +268,8 @@ static void replay_gone(void *arg, const struct map_entry *e)
 
 static int replay_zero(struct overlay *ov, const struct record_entry *entry)
 {
-	if (!entry->count || entry->block >= ov->map.blocks || entry->count > ov->map.blocks - entry->block)
+	if (!entry->count || entry->block >= ov->map.blocks ||
+	    entry->count > ov->map.blocks - entry->block)
 		return -EUCLEAN;
 	map_remove_range(&ov->map, entry->block, entry->count, replay_gone, ov);
 	return map_zero(&ov->map, entry->block, entry->count);
@@ -294,7 +299,9 @@ static int replay(struct loader *ld)
 	return r;
 }
 
-/* --- staging --------------------------------------------------------------------------------------------------- */
+/* --- staging
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 struct orphan {
 	uint64_t seq;
@@ -396,7 +403,9 @@ static int take_orphans(struct staging *st, uint64_t epoch, struct overlay *ov)
 	return r;
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------------- */
+/* --- opening
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 int overlay_load(struct overlay *ov, struct engine_error *err)
 {
@@ -404,7 +413,8 @@ int overlay_load(struct overlay *ov, struct engine_error *err)
 	uint32_t segment;
 	int r;
 
-	for (segment = ov->store->place[ov->place].first_segment; segment != SEGMENT_NONE; segment = ov->store->segment[segment].next) {
+	for (segment = ov->store->place[ov->place].first_segment; segment != SEGMENT_NONE;
+	     segment = ov->store->segment[segment].next) {
 		struct segment *seg = &ov->store->segment[segment];
 
 		seg->live = seg->zeros = seg->used = seg->pins = 0;
@@ -423,7 +433,10 @@ int overlay_load(struct overlay *ov, struct engine_error *err)
 	if (!r)
 		r = take_orphans(ov->st, ov->epoch, ov);
 	if (r < 0)
-		return engine_fail(err, r, "The write-back cannot be read back from the store: %s; reset the client to drop it.", strerror(-r));
+		return engine_fail(err, r,
+				   "The write-back cannot be read back from the store: %s; reset "
+				   "the client to drop it.",
+				   strerror(-r));
 	ov->next_batch = ld.newest + 1;
 	ov->completed = ld.newest;
 	ov->durable = ld.durable;
@@ -437,10 +450,12 @@ int overlay_load(struct overlay *ov, struct engine_error *err)
 	return 0;
 }
 
-static int check_known(struct overlay *ov, const struct overlay_params *p, bool *ret_reset, struct engine_error *err)
+static int check_known(struct overlay *ov, const struct overlay_params *p, bool *ret_reset,
+		       struct engine_error *err)
 {
 	const struct store_header *h = &ov->store->place[ov->place].header;
-	bool lost = h->epoch && h->mode == STORE_DISCARD && memcmp(h->machine_boot, ov->store->machine_boot, 16);
+	bool lost = h->epoch && h->mode == STORE_DISCARD &&
+		    memcmp(h->machine_boot, ov->store->machine_boot, 16);
 
 	*ret_reset = true;
 	if (!h->epoch || memcmp(h->reset, p->reset, 16))
@@ -449,20 +464,30 @@ static int check_known(struct overlay *ov, const struct overlay_params *p, bool 
 		return 0;
 	*ret_reset = false;
 	if (lost)
-		return engine_fail(err, -ENODATA, "The server itself was restarted, and with it went what this PC had written since it booted; restart the PC.");
+		return engine_fail(err, -ENODATA,
+				   "The server itself was restarted, and with it went what this PC "
+				   "had written since it booted; restart the PC.");
 	if (strcmp(h->generation, p->generation)) {
 		if (!p->keep)
-			return engine_fail(err, -ESTALE, "The PC booted from \"%s\" and the disk is now \"%s\"; restart the PC.", h->generation, p->generation);
-		return engine_fail(err, -ESTALE, "The kept write-back belongs to \"%s\" and cannot be laid over \"%s\"; give the client the old generation, or reset it.",
+			return engine_fail(err, -ESTALE,
+					   "The PC booted from \"%s\" and the disk is now \"%s\"; "
+					   "restart the PC.",
+					   h->generation, p->generation);
+		return engine_fail(err, -ESTALE,
+				   "The kept write-back belongs to \"%s\" and cannot be laid over "
+				   "\"%s\"; give the client the old generation, or reset it.",
 				   h->generation, p->generation);
 	}
 	if (h->size != p->size)
-		return engine_fail(err, -ESTALE, "The write-back belongs to a disk of %llu bytes and this one has %llu; reset the client.",
+		return engine_fail(err, -ESTALE,
+				   "The write-back belongs to a disk of %llu bytes and this one "
+				   "has %llu; reset the client.",
 				   (unsigned long long)h->size, (unsigned long long)p->size);
 	return 0;
 }
 
-static void fill_header(struct store_header *h, const struct overlay_params *p, const struct store *s, uint64_t epoch)
+static void fill_header(struct store_header *h, const struct overlay_params *p,
+			const struct store *s, uint64_t epoch)
 {
 	memset(h, 0, sizeof(*h));
 	memcpy(h->uuid, p->uuid, 16);
@@ -498,7 +523,8 @@ static int open_place(struct overlay *ov, const struct overlay_params *p, struct
 			take_orphans(ov->st, old_epoch, NULL);
 	}
 	if (r < 0)
-		return engine_fail(err, r, "The write-back store cannot be written: %s.", strerror(-r));
+		return engine_fail(err, r, "The write-back store cannot be written: %s.",
+				   strerror(-r));
 	return reset ? 0 : overlay_load(ov, err);
 }
 
@@ -509,10 +535,14 @@ int overlay_open(struct overlay **ret, const struct overlay_params *p, struct en
 	int r;
 
 	if (!p->size || p->size % OVERLAY_SECTOR || blocks > MAP_BLOCKS_MAX)
-		return engine_fail(err, -EFBIG, "A disk of %llu bytes cannot have a write-back: the most is 16 TiB, in sectors of 512 bytes.",
+		return engine_fail(err, -EFBIG,
+				   "A disk of %llu bytes cannot have a write-back: the most is 16 "
+				   "TiB, in sectors of 512 bytes.",
 				   (unsigned long long)p->size);
 	if (strlen(p->generation) > STORE_GENERATION_MAX)
-		return engine_fail(err, -EINVAL, "The name of the generation is longer than %u bytes.", STORE_GENERATION_MAX);
+		return engine_fail(err, -EINVAL,
+				   "The name of the generation is longer than %u bytes.",
+				   STORE_GENERATION_MAX);
 	ov = calloc(1, sizeof(*ov));
 	if (!ov)
 		return engine_fail(err, -ENOMEM, "There is no memory for the disk.");

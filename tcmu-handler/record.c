@@ -36,7 +36,8 @@ void record_encode(void *block, const struct record_head *head, const struct rec
 	put_le32(p + 4, crc32c_4k(p));
 }
 
-int record_decode(const void *block, const uint8_t store[16], struct record_head *ret, struct record_entry *entries)
+int record_decode(const void *block, const uint8_t store[16], struct record_head *ret,
+		  struct record_entry *entries)
 {
 	const uint8_t *p = block;
 	uint8_t copy[SIZE];

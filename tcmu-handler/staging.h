@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Staging: the memory in which writes are acknowledged, in pages of 4 KiB shared by all overlays. It lives in a file on
- * tmpfs, so that it outlives the process: a handler that was killed finds here what the store does not have yet.
+ * Staging: the memory in which writes are acknowledged, in pages of 4 KiB shared by all overlays.
+ * It lives in a file on tmpfs, so that it outlives the process: a handler that was killed finds
+ * here what the store does not have yet.
  *
- * The shared part is, for each page, a descriptor and the data. A descriptor counts when its `seq` is not 0; it is
- * written last and cleared first, and a kill cannot reorder stores. Everything else is rebuilt.
+ * The shared part is, for each page, a descriptor and the data. A descriptor counts when its `seq`
+ * is not 0; it is written last and cleared first, and a kill cannot reorder stores. Everything else
+ * is rebuilt.
  */
 #ifndef BOOTWELL_STAGING_H
 #define BOOTWELL_STAGING_H
@@ -18,12 +20,13 @@
 
 enum staging_type {
 	STAGING_DATA = 1, /* `block`, sectors of `mask` are in the page */
-	STAGING_ZERO = 2, /* `count` blocks from `block` read as zero; the page itself is not used */
+	STAGING_ZERO =
+		2, /* `count` blocks from `block` read as zero; the page itself is not used */
 };
 
 /* Shared, 32 bytes, native byte order: it never leaves the machine. */
 struct staging_desc {
-	uint64_t seq;	/* 0: nothing. Of two for one block the greater is the newer */
+	uint64_t seq;   /* 0: nothing. Of two for one block the greater is the newer */
 	uint64_t epoch; /* of the overlay */
 	uint32_t block;
 	uint32_t count;
@@ -37,8 +40,8 @@ enum page_state { PAGE_FREE, PAGE_DIRTY, PAGE_WRITING, PAGE_CLEAN, PAGE_ORPHAN }
 /* The process's own view of a page; covered by the lock of the overlay that has it. */
 struct page {
 	uint32_t next, prev; /* in the list it is in; 0 ends */
-	uint32_t older;	     /* a WRITING page of the same block that this one has replaced */
-	uint32_t newer;	     /* the other way round */
+	uint32_t older;      /* a WRITING page of the same block that this one has replaced */
+	uint32_t newer;      /* the other way round */
 	uint8_t state;
 	uint8_t dead; /* WRITING, and unmapped in the meantime */
 };
@@ -52,7 +55,7 @@ struct staging {
 	struct staging_desc *desc;
 	struct page *page;
 	uint32_t pages; /* including 0 */
-	bool fresh;	/* nothing was found in it */
+	bool fresh;     /* nothing was found in it */
 
 	pthread_mutex_t lock; /* the rest */
 	struct page_list free;
@@ -64,9 +67,10 @@ struct staging {
 };
 
 /*
- * `path`: the file, made when missing; NULL: anonymous memory (then nothing outlives the process). `bytes` of pages.
- * What is in the file counts only when it was made for `store` (a UUID) in this boot of the machine; otherwise it is
- * emptied. Pages that count are PAGE_ORPHAN until an overlay adopts them.
+ * `path`: the file, made when missing; NULL: anonymous memory (then nothing outlives the process).
+ * `bytes` of pages. What is in the file counts only when it was made for `store` (a UUID) in this
+ * boot of the machine; otherwise it is emptied. Pages that count are PAGE_ORPHAN until an overlay
+ * adopts them.
  */
 int staging_open(struct staging **ret, const char *path, uint64_t bytes, const uint8_t store[16],
 		 const uint8_t machine_boot[16]);

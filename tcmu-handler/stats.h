@@ -1,41 +1,44 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Counters that the handler shares with everybody who wants to look: one file a disk, /run/bootwell/disk/ID.stat,
- * mapped MAP_SHARED by the handler (its only writer) and by readers. All counters only grow while the disk exists, are
- * little-endian u64 in host order (x86_64), and are read with relaxed atomics; a reader checks magic and version first.
- * The file outlives a restart of the handler: counters go on where they were.
+ * Counters that the handler shares with everybody who wants to look: one file a disk,
+ * /run/bootwell/disk/ID.stat, mapped MAP_SHARED by the handler (its only writer) and by readers.
+ * All counters only grow while the disk exists, are little-endian u64 in host order (x86_64), and
+ * are read with relaxed atomics; a reader checks magic and version first. The file outlives a
+ * restart of the handler: counters go on where they were.
  */
 #ifndef BOOTWELL_STATS_H
 #define BOOTWELL_STATS_H
 
 #include <stdint.h>
 
-#define STATS_MAGIC	 0x74617473746f6f62ULL /* "bootstat" */
-#define STATS_VERSION	 1
-#define STATS_HISTOGRAM	 24 /* bucket b: latency < 2^(b+10) ns, i.e. 1 us, 2 us, ...; the last has no bound */
+#define STATS_MAGIC   0x74617473746f6f62ULL /* "bootstat" */
+#define STATS_VERSION 1
+#define STATS_HISTOGRAM                                                                            \
+	24 /* bucket b: latency < 2^(b+10) ns, i.e. 1 us, 2 us, ...; the last has no bound */
 
 enum stats_op { STATS_READ, STATS_WRITE, STATS_FLUSH, STATS_UNMAP, STATS_OPS };
 
 struct stats_disk {
 	uint64_t magic;
 	uint64_t version;
-	uint64_t opens;		   /* times the handler opened the disk: > 1 after a restart of tcmu-runner */
-	uint64_t opened_ns;	   /* CLOCK_REALTIME of the last open, ns */
-	uint64_t first_read_ns;	   /* CLOCK_REALTIME of the first READ since boot_id changed, 0: none yet */
-	uint64_t last_io_ns;	   /* CLOCK_REALTIME of the last command */
-	uint64_t ops[STATS_OPS];   /* completed commands */
+	uint64_t opens; /* times the handler opened the disk: > 1 after a restart of tcmu-runner */
+	uint64_t opened_ns;      /* CLOCK_REALTIME of the last open, ns */
+	uint64_t first_read_ns;  /* CLOCK_REALTIME of the first READ since boot_id changed, 0: none
+				    yet */
+	uint64_t last_io_ns;     /* CLOCK_REALTIME of the last command */
+	uint64_t ops[STATS_OPS]; /* completed commands */
 	uint64_t bytes[STATS_OPS]; /* bytes of them (flush: 0) */
 	uint64_t errors[STATS_OPS];
-	uint64_t latency_ns[STATS_OPS];			    /* sum */
+	uint64_t latency_ns[STATS_OPS]; /* sum */
 	uint64_t histogram[STATS_OPS][STATS_HISTOGRAM];
-	uint64_t base_hit_bytes;   /* read from the shared image cache */
-	uint64_t base_miss_bytes;  /* read from image files */
+	uint64_t base_hit_bytes;  /* read from the shared image cache */
+	uint64_t base_miss_bytes; /* read from image files */
 	uint64_t overlay_read_bytes;
-	uint64_t overlay_bytes;	   /* gauge: live bytes of the overlay (slots * 4096) */
+	uint64_t overlay_bytes;      /* gauge: live bytes of the overlay (slots * 4096) */
 	uint64_t overlay_zero_bytes; /* gauge: bytes that are unmapped */
-	uint64_t store_write_bytes;  /* bytes written to the store for this disk, records included */
-	uint64_t map_bytes;	     /* gauge: memory of the overlay's map */
-	uint64_t boot[2];	     /* the UUID of the boot that first_read_ns belongs to, as bytes */
+	uint64_t store_write_bytes; /* bytes written to the store for this disk, records included */
+	uint64_t map_bytes;         /* gauge: memory of the overlay's map */
+	uint64_t boot[2]; /* the UUID of the boot that first_read_ns belongs to, as bytes */
 	uint64_t reserved[30];
 };
 
@@ -43,14 +46,15 @@ struct stats_disk {
 struct stats_store {
 	uint64_t magic;
 	uint64_t version;
-	uint64_t size_bytes;	    /* gauge: bytes of the store that data may use */
-	uint64_t used_bytes;	    /* gauge */
-	uint64_t flushes;	    /* fdatasync calls */
-	uint64_t flush_waiters;	    /* FLUSH and FUA commands that they served */
-	uint64_t flush_ns;	    /* sum of the time they took */
-	uint64_t failed;	    /* gauge: 1 after an fdatasync error; no more writes until a person looks */
-	uint64_t cleaned_bytes;	    /* bytes moved to free space */
-	uint64_t cache_bytes;	    /* gauge: memory of the shared image cache */
+	uint64_t size_bytes;    /* gauge: bytes of the store that data may use */
+	uint64_t used_bytes;    /* gauge */
+	uint64_t flushes;       /* fdatasync calls */
+	uint64_t flush_waiters; /* FLUSH and FUA commands that they served */
+	uint64_t flush_ns;      /* sum of the time they took */
+	uint64_t
+		failed; /* gauge: 1 after an fdatasync error; no more writes until a person looks */
+	uint64_t cleaned_bytes;     /* bytes moved to free space */
+	uint64_t cache_bytes;       /* gauge: memory of the shared image cache */
 	uint64_t cache_limit_bytes; /* gauge */
 	uint64_t cache_hits, cache_misses, cache_evictions;
 	uint64_t reserved[32];

@@ -6,14 +6,14 @@
  *	2 ... 2 + 2 * places	overlay headers, two copies each, the greater version counts
  *	data_start ...		segments
  *
- * Copies are written in turn, so a torn write leaves the older one. All that is needed of either stands in the first
- * sector. Opening reads all headers, and the first block of every segment: the record there names the epoch, an epoch
- * belongs to one overlay, and a segment whose epoch is nobody's is free. Maps are read when an overlay is opened
- * (overlay_load.c).
+ * Copies are written in turn, so a torn write leaves the older one. All that is needed of either
+ *stands in the first sector. Opening reads all headers, and the first block of every segment: the
+ *record there names the epoch, an epoch belongs to one overlay, and a segment whose epoch is
+ *nobody's is free. Maps are read when an overlay is opened (overlay_load.c).
  *
- * Every opening writes a greater mount number, durably, before anything else: it is the upper half of every id that
- * the store gives out (epochs, sequence numbers of segments), so a number that was used before a crash is never used
- * again, and no stale record can be taken for a new one.
+ * Every opening writes a greater mount number, durably, before anything else: it is the upper half
+ *of every id that the store gives out (epochs, sequence numbers of segments), so a number that was
+ *used before a crash is never used again, and no stale record can be taken for a new one.
  */
 #include "tcmu-handler/store.h"
 
@@ -30,8 +30,8 @@
 
 #define SUPER_MAGIC  0x31534b5242574b42ull
 #define HEADER_MAGIC 0x564f5742u
-#define VERSION	     1
-#define DEPTH	     64
+#define VERSION      1
+#define DEPTH        64
 
 static bool all_zero(const uint8_t *p, size_t n)
 {
@@ -83,7 +83,8 @@ static bool super_decode(struct store *s, const uint8_t *p)
 	return true;
 }
 
-static void header_encode(const struct store *s, uint8_t *p, const struct store_header *h, uint64_t version)
+static void header_encode(const struct store *s, uint8_t *p, const struct store_header *h,
+			  uint64_t version)
 {
 	size_t n = strlen(h->generation);
 
@@ -108,7 +109,8 @@ static void header_decode(const struct store *s, const uint8_t *p, struct store_
 	struct store_header *h = &place->header;
 	uint16_t n;
 
-	if (le32_at(p) != HEADER_MAGIC || memcmp(p + 100, s->uuid, 16) || !sealed(p) || le64_at(p + 8) <= place->version)
+	if (le32_at(p) != HEADER_MAGIC || memcmp(p + 100, s->uuid, 16) || !sealed(p) ||
+	    le64_at(p + 8) <= place->version)
 		return;
 	n = le16_at(p + 116);
 	if (n > STORE_GENERATION_MAX)
@@ -125,7 +127,8 @@ static void header_decode(const struct store *s, const uint8_t *p, struct store_
 	h->generation[n] = 0;
 }
 
-/* --- reading many blocks, DEPTH at a time ---------------------------------------------------------------------- */
+/* --- reading many blocks, DEPTH at a time
+ * ---------------------------------------------------------------------- */
 
 struct scan {
 	struct store *store;
@@ -232,7 +235,8 @@ static void got_segment(struct scan *scan, uint32_t index, const uint8_t *block)
 	}
 }
 
-/* Epochs whose segments count: of kept overlays, and of others that this boot of the machine has opened. */
+/* Epochs whose segments count: of kept overlays, and of others that this boot of the machine has
+ * opened. */
 static void collect_epochs(struct scan *scan)
 {
 	struct store *s = scan->store;
@@ -241,7 +245,8 @@ static void collect_epochs(struct scan *scan)
 		const struct store_header *h = &s->place[i].header;
 		uint32_t k;
 
-		if (!h->epoch || (h->mode != STORE_KEEP && memcmp(h->machine_boot, s->machine_boot, 16)))
+		if (!h->epoch ||
+		    (h->mode != STORE_KEEP && memcmp(h->machine_boot, s->machine_boot, 16)))
 			continue;
 		for (k = scan->n_epochs++; k && scan->epochs[k - 1] > h->epoch; k--) {
 			scan->epochs[k] = scan->epochs[k - 1];
@@ -254,7 +259,8 @@ static void collect_epochs(struct scan *scan)
 
 static int read_all(struct store *s, struct io_queue *q)
 {
-	struct scan scan = {.store = s, .q = q, .got = got_header, .where = where_header, .end = 2 * s->places};
+	struct scan scan = {
+		.store = s, .q = q, .got = got_header, .where = where_header, .end = 2 * s->places};
 	int r = scan_run(&scan);
 
 	if (r < 0)
@@ -288,8 +294,8 @@ static int super_write(struct store *s, struct io_queue *q, uint8_t *block)
 	return r ? r : io_sync(q, IO_FDATASYNC, s->fd, NULL, 0, 0);
 }
 
-static int super_read(struct store *s, struct io_queue *q, uint8_t *block, const struct store_params *params,
-		      struct engine_error *err)
+static int super_read(struct store *s, struct io_queue *q, uint8_t *block,
+		      const struct store_params *params, struct engine_error *err)
 {
 	bool found = false, blank = true;
 
@@ -297,25 +303,31 @@ static int super_read(struct store *s, struct io_queue *q, uint8_t *block, const
 		int r = io_sync(q, IO_READ, s->fd, block, STORE_BLOCK, copy * STORE_BLOCK);
 
 		if (r < 0)
-			return engine_fail(err, r, "The write-back store cannot be read at %u: %s.", copy * STORE_BLOCK, strerror(-r));
+			return engine_fail(err, r, "The write-back store cannot be read at %u: %s.",
+					   copy * STORE_BLOCK, strerror(-r));
 		found |= super_decode(s, block);
 		blank &= all_zero(block, STORE_BLOCK);
 	}
 	if (found)
 		return 0;
 	if (!blank)
-		return engine_fail(err, -EMEDIUMTYPE, "The file given as write-back store holds something else; name another file, or empty this one.");
+		return engine_fail(err, -EMEDIUMTYPE,
+				   "The file given as write-back store holds something else; name "
+				   "another file, or empty this one.");
 	if (params->uuid)
 		memcpy(s->uuid, params->uuid, 16);
 	else if (getrandom(s->uuid, 16, 0) != 16)
-		return engine_fail(err, -EIO, "The kernel gave no random bytes for a new write-back store.");
+		return engine_fail(err, -EIO,
+				   "The kernel gave no random bytes for a new write-back store.");
 	s->segment_blocks = params->segment_blocks;
 	s->places = params->places;
 	for (uint32_t blocks = 256; !s->segment_blocks; blocks *= 2)
 		if (s->size / ((uint64_t)blocks * STORE_BLOCK) <= 131072 || blocks == 16384)
 			s->segment_blocks = blocks;
 	if (!s->places)
-		s->places = s->size >> 22 > 4096 ? 4096 : s->size >> 22 < 64 ? 64 : (uint32_t)(s->size >> 22);
+		s->places = s->size >> 22 > 4096 ? 4096
+			    : s->size >> 22 < 64 ? 64
+						 : (uint32_t)(s->size >> 22);
 	return 0;
 }
 
@@ -325,25 +337,30 @@ static int layout(struct store *s, struct engine_error *err)
 	uint64_t blocks = s->size / STORE_BLOCK;
 
 	if (s->segment_blocks < 4 || s->segment_blocks > 16384 || !s->places || s->places > 65536)
-		return engine_fail(err, -EINVAL, "The write-back store has an impossible layout (%u blocks a segment, %u overlays).", s->segment_blocks, s->places);
+		return engine_fail(err, -EINVAL,
+				   "The write-back store has an impossible layout (%u blocks a "
+				   "segment, %u overlays).",
+				   s->segment_blocks, s->places);
 	start = (start + s->segment_blocks - 1) / s->segment_blocks * s->segment_blocks;
 	if (blocks > UINT32_MAX)
 		blocks = UINT32_MAX;
 	if (blocks < start + 4 * (uint64_t)s->segment_blocks)
-		return engine_fail(err, -EINVAL, "The write-back store is too small: %llu KiB.", (unsigned long long)(s->size >> 10));
+		return engine_fail(err, -EINVAL, "The write-back store is too small: %llu KiB.",
+				   (unsigned long long)(s->size >> 10));
 	s->data_start = (uint32_t)start;
 	s->segments = (uint32_t)((blocks - start) / s->segment_blocks);
 	s->segment = calloc(s->segments, sizeof(*s->segment));
 	s->place = calloc(s->places, sizeof(*s->place));
 	if (!s->segment || !s->place)
-		return engine_fail(err, -ENOMEM, "There is no memory for the table of the write-back store.");
+		return engine_fail(err, -ENOMEM,
+				   "There is no memory for the table of the write-back store.");
 	for (uint32_t i = 0; i < s->places; i++)
 		s->place[i].first_segment = SEGMENT_NONE;
 	return 0;
 }
 
-static int open_with(struct store *s, struct io_queue *q, uint8_t *block, const struct store_params *params,
-		     struct engine_error *err)
+static int open_with(struct store *s, struct io_queue *q, uint8_t *block,
+		     const struct store_params *params, struct engine_error *err)
 {
 	int r = super_read(s, q, block, params, err);
 
@@ -355,10 +372,12 @@ static int open_with(struct store *s, struct io_queue *q, uint8_t *block, const 
 	s->next_id = s->mount << 32;
 	r = super_write(s, q, block);
 	if (r < 0)
-		return engine_fail(err, r, "The write-back store cannot be written: %s.", strerror(-r));
+		return engine_fail(err, r, "The write-back store cannot be written: %s.",
+				   strerror(-r));
 	r = read_all(s, q);
 	if (r < 0)
-		return engine_fail(err, r, "The write-back store cannot be read: %s.", strerror(-r));
+		return engine_fail(err, r, "The write-back store cannot be read: %s.",
+				   strerror(-r));
 	return 0;
 }
 
@@ -433,7 +452,9 @@ int store_place(struct store *s, const uint8_t uuid[16], uint32_t *ret, struct e
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (found == UINT32_MAX)
-		return engine_fail(err, -ENOSPC, "The write-back store has room for %u overlays and all are taken; remove clients, or make a greater store.",
+		return engine_fail(err, -ENOSPC,
+				   "The write-back store has room for %u overlays and all are "
+				   "taken; remove clients, or make a greater store.",
 				   s->places);
 	if (found == UINT32_MAX - 1)
 		return engine_fail(err, -EBUSY, "The overlay is in use by another disk.");
@@ -449,7 +470,8 @@ void store_place_release(struct store *s, uint32_t place)
 	pthread_mutex_unlock(&s->lock);
 }
 
-int store_write_header(struct store *s, uint32_t place, const struct store_header *header, bool durable)
+int store_write_header(struct store *s, uint32_t place, const struct store_header *header,
+		       bool durable)
 {
 	struct store_place *p = &s->place[place];
 	uint8_t *block = aligned_alloc(STORE_BLOCK, STORE_BLOCK);

@@ -2,13 +2,20 @@
 /*
  * Which segments are free, and fdatasync.
  *
- * A segment of a kept overlay in which nothing matters any more may still matter after a crash: the records that
- * superseded it may not be durable. So it is DYING until an fdatasync that began later has succeeded. A discarded
- * overlay does not outlive a crash of the machine, so its segments are free at once.
+ * A segment of a kept overlay in which nothing matters any more may still matter after a crash: the
+ * records that superseded it may not be durable. So it is DYING until an fdatasync that began later
+ * has succeeded. A discarded overlay does not outlive a crash of the machine, so its segments are
+ * free at once.
  *
- * One fdatasync serves everybody who asked before it began; who asks while it runs waits for the next. Its error is
- * final: what the kernel could not write it has dropped, and a later fdatasync would say 0. From then on nothing is
- * acknowledged any more, reads go on.
+ * Full. Data that is acknowledged in memory must find room in the store later, so a page is only
+ * taken when a block is promised to it. When segments become few, the engine cleans: the live
+ * blocks of the emptiest segment are moved (overlay_clean.c). Writers wait for that; only when
+ * there is nothing left to gain they fail. The last sixteenth is for overlays that have no more
+ * than their share of the store: who fills it fails alone.
+ *
+ * One fdatasync serves everybody who asked before it began; who asks while it runs waits for the
+ * next. Its error is final: what the kernel could not write it has dropped, and a later fdatasync
+ * would say 0. From then on nothing is acknowledged any more, reads go on.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -58,13 +65,15 @@ static void unlink_segment(struct store *s, uint32_t segment)
 	p->segments--;
 }
 
-/* Free segments are used in the order in which they became free, so that wear and stale data spread. */
+/* Free segments are used in the order in which they became free, so that wear and stale data
+ * spread. */
 void store_free_push(struct store *s, uint32_t segment)
 {
 	struct segment *seg = &s->segment[segment];
 
 	seg->state = SEGMENT_FREE;
 	seg->live = seg->zeros = seg->used = 0;
+	seg->tried = 0;
 	seg->next = SEGMENT_NONE;
 	if (s->free_tail != SEGMENT_NONE)
 		s->segment[s->free_tail].next = segment;
@@ -72,6 +81,7 @@ void store_free_push(struct store *s, uint32_t segment)
 		s->free_head = segment;
 	s->free_tail = segment;
 	s->free_count++;
+	__atomic_store_n(&s->full, false, __ATOMIC_RELAXED);
 }
 
 int store_reset(struct store *s, uint32_t place, const struct store_header *header, bool durable)
@@ -97,15 +107,93 @@ uint64_t store_new_id(struct store *s)
 	return __atomic_add_fetch(&s->next_id, 1, __ATOMIC_RELAXED);
 }
 
-bool store_promise(struct store *s, uint32_t pages)
+static uint32_t reserve(const struct store *s)
 {
-	uint64_t promised = __atomic_add_fetch(&s->promised, pages, __ATOMIC_RELAXED);
-	uint64_t need = promised / (s->segment_blocks - 2) + __atomic_load_n(&s->open_places, __ATOMIC_RELAXED) + SPARE_SEGMENTS;
+	return s->segments / 16 + SPARE_SEGMENTS;
+}
 
-	if (__atomic_load_n(&s->free_count, __ATOMIC_RELAXED) + __atomic_load_n(&s->dying_count, __ATOMIC_RELAXED) >= need)
-		return true;
-	store_unpromise(s, pages);
-	return false;
+static uint32_t in_sight(const struct store *s)
+{
+	return __atomic_load_n(&s->free_count, __ATOMIC_RELAXED) +
+	       __atomic_load_n(&s->dying_count, __ATOMIC_RELAXED);
+}
+
+/* Segments that what is promised may take: small batches have more records, each overlay may have
+ * to begin one. */
+static uint64_t needed(const struct store *s, uint64_t promised)
+{
+	return promised * 5 / 4 / s->segment_blocks + 1 +
+	       __atomic_load_n(&s->open_places, __ATOMIC_RELAXED) + SPARE_SEGMENTS;
+}
+
+int store_promise(struct store *s, uint32_t place, uint32_t pages)
+{
+	uint64_t need = needed(s, __atomic_add_fetch(&s->promised, pages, __ATOMIC_RELAXED));
+	uint32_t have = in_sight(s);
+
+	if (have < need + reserve(s)) {
+		uint32_t share = s->segments / (s->open_places ? s->open_places : 1);
+
+		if (have < need ||
+		    __atomic_load_n(&s->place[place].segments, __ATOMIC_RELAXED) > share) {
+			store_unpromise(s, pages);
+			return __atomic_load_n(&s->full, __ATOMIC_RELAXED) ? -ENOSPC : -EBUSY;
+		}
+	}
+	return 0;
+}
+
+bool store_low(const struct store *s)
+{
+	return in_sight(s) <
+	       needed(s, __atomic_load_n(&s->promised, __ATOMIC_RELAXED)) + 2 * reserve(s);
+}
+
+uint32_t store_pick_victim(struct store *s, bool *ret_busy)
+{
+	uint32_t best = SEGMENT_NONE, least = s->segment_blocks - s->segment_blocks / 4;
+
+	pthread_mutex_lock(&s->lock);
+	*ret_busy = s->cleaning;
+	for (uint32_t i = 0; !s->cleaning && i < s->segments; i++) {
+		const struct segment *seg = &s->segment[i];
+		uint32_t cost = seg->live + (seg->zeros + 251) / 252;
+
+		if (seg->state != SEGMENT_USED || __atomic_load_n(&seg->pins, __ATOMIC_RELAXED) ||
+		    !s->place[seg->place].open || !seg->used || seg->tried)
+			continue;
+		if (cost < least) {
+			least = cost;
+			best = i;
+		}
+	}
+	if (best != SEGMENT_NONE) {
+		s->cleaning = true;
+		s->segment[best].pins++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return best;
+}
+
+void store_retry_victims(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = 0; s->tried && i < s->segments; i++)
+		s->segment[i].tried = 0;
+	s->tried = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void store_cleaned(struct store *s, uint32_t segment, uint32_t moved)
+{
+	pthread_mutex_lock(&s->lock);
+	s->cleaning = false;
+	s->segment[segment].tried = s->tried = true;
+	s->cleaned_blocks += moved;
+	pthread_mutex_unlock(&s->lock);
+	store_segment_drop(s, segment, 1, 0, 0);
+	if (s->space)
+		s->space(s->space_arg);
 }
 
 void store_unpromise(struct store *s, uint32_t pages)
@@ -143,7 +231,8 @@ void store_segment_pin(struct store *s, uint32_t segment)
 	__atomic_add_fetch(&s->segment[segment].pins, 1, __ATOMIC_RELAXED);
 }
 
-void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32_t live, uint32_t zeros)
+void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32_t live,
+			uint32_t zeros)
 {
 	struct segment *seg = &s->segment[segment];
 	void (*space)(void *) = NULL;
@@ -152,7 +241,8 @@ void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32
 	__atomic_sub_fetch(&seg->pins, pins, __ATOMIC_RELAXED);
 	seg->live -= live;
 	seg->zeros -= zeros;
-	if (seg->state == SEGMENT_USED && !__atomic_load_n(&seg->pins, __ATOMIC_RELAXED) && !seg->live && !seg->zeros) {
+	if (seg->state == SEGMENT_USED && !__atomic_load_n(&seg->pins, __ATOMIC_RELAXED) &&
+	    !seg->live && !seg->zeros) {
 		bool kept = s->place[seg->place].header.mode == STORE_KEEP;
 
 		unlink_segment(s, segment);
@@ -171,7 +261,8 @@ void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32
 		space(s->space_arg);
 }
 
-/* --- durability ---------------------------------------------------------------------------------------------- */
+/* --- durability
+ * ---------------------------------------------------------------------------------------------- */
 
 static void sync_start(struct store *s, struct io_queue *q)
 {

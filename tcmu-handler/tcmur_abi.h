@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What tcmu-runner 1.5.4 (as Debian packages it, x86_64) and a handler share, declared by us: no package has the headers.
- * The sizes and offsets asserted below were compared with the runner's own source and handlers; tests/unit/test_engine_abi.sh
- * does it again where the source package can be had.
+ * What tcmu-runner 1.5.4 (as Debian packages it, x86_64) and a handler share, declared by us: no
+ * package has the headers. The sizes and offsets asserted below were compared with the runner's own
+ * source and handlers; tests/unit/test_engine_abi.sh does it again where the source package can be
+ * had.
  *
- * Nothing here is linked: the runner and its libtcmu.so.2 provide the functions when they load the handler.
+ * Nothing here is linked: the runner and its libtcmu.so.2 provide the functions when they load the
+ * handler.
  */
 #ifndef BOOTWELL_TCMUR_ABI_H
 #define BOOTWELL_TCMUR_ABI_H
@@ -63,20 +65,27 @@ struct tcmur_handler {
 	const char *subtype;
 	const char *cfg_desc;
 	void *opaque;
-	bool (*check_config)(const char *config, char **reason); /* *reason is free()d by the caller */
+	bool (*check_config)(const char *config,
+			     char **reason); /* *reason is free()d by the caller */
 	int (*reconfig)(struct tcmu_device *dev, struct tcmulib_cfg_info *info);
 	int (*open)(struct tcmu_device *dev, bool reopen);
 	void (*close)(struct tcmu_device *dev);
 	int nr_threads; /* 0: the callbacks run in the device's command thread and may queue */
 	/* Synchronous: a TCMU_STS, NOT_HANDLED hands the command to the runner's emulation. */
 	int (*handle_cmd)(struct tcmu_device *dev, struct tcmur_cmd *cmd);
-	/* 0: queued, tcmur_cmd_complete() has been or will be called, by any thread; else the status. */
-	int (*read)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov, size_t iov_cnt, size_t length, off_t offset);
-	int (*write)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov, size_t iov_cnt, size_t length, off_t offset);
+	/* 0: queued, tcmur_cmd_complete() has been or will be called, by any thread; else the
+	 * status. */
+	int (*read)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov,
+		    size_t iov_cnt, size_t length, off_t offset);
+	int (*write)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov,
+		     size_t iov_cnt, size_t length, off_t offset);
 	int (*flush)(struct tcmu_device *dev, struct tcmur_cmd *cmd);
-	int (*unmap)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length);
-	int (*writesame)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length, struct iovec *iov, size_t iov_cnt);
-	int (*caw)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length, struct iovec *iov, size_t iov_cnt);
+	int (*unmap)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset,
+		     uint64_t length);
+	int (*writesame)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset,
+			 uint64_t length, struct iovec *iov, size_t iov_cnt);
+	int (*caw)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length,
+		   struct iovec *iov, size_t iov_cnt);
 	int (*report_event)(struct tcmu_device *dev);
 	int (*lock)(struct tcmu_device *dev, uint16_t tag);
 	int (*unlock)(struct tcmu_device *dev);
@@ -119,8 +128,11 @@ uint32_t tcmu_cdb_get_xfer_length(uint8_t *cdb);
 size_t tcmu_iovec_length(struct iovec *iov, size_t iov_cnt);
 int tcmu_sense_set_data(uint8_t *sense, uint8_t key, uint16_t asc_ascq);
 
-__attribute__((format(printf, 4, 5))) void tcmu_err_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
-__attribute__((format(printf, 4, 5))) void tcmu_warn_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
-__attribute__((format(printf, 4, 5))) void tcmu_info_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
+__attribute__((format(printf, 4, 5))) void
+tcmu_err_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
+__attribute__((format(printf, 4, 5))) void
+tcmu_warn_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
+__attribute__((format(printf, 4, 5))) void
+tcmu_info_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
 
 #endif

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One ring a queue. Submissions are gathered and go to the kernel when the owner waits, so one system call carries all
- * that a turn of the loop has made. A wake is an eventfd that the ring always has a read on.
+ * One ring a queue. Submissions are gathered and go to the kernel when the owner waits, so one
+ * system call carries all that a turn of the loop has made. A wake is an eventfd that the ring
+ * always has a read on.
  *
- * Completions: a short transfer is carried on from where it stopped, EINTR and EAGAIN are tried again (a bounded number
- * of times), a read of nothing is the end of the file and so -EIO. When the submission queue is full, operations wait
- * in a list of our own.
+ * Completions: a short transfer is carried on from where it stopped, EINTR and EAGAIN are tried
+ * again (a bounded number of times), a read of nothing is the end of the file and so -EIO. When the
+ * submission queue is full, operations wait in a list of our own.
  */
 #include "tcmu-handler/uring.h"
 
@@ -16,7 +17,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define DEPTH	  256
+#define DEPTH     256
 #define TRIES_MAX 100
 
 struct uring_queue {
@@ -25,7 +26,7 @@ struct uring_queue {
 	int wake_fd;
 	uint64_t wake_count;
 	bool wake_armed;
-	unsigned int in_ring; /* operations that the kernel has, the wake apart */
+	unsigned int in_ring;      /* operations that the kernel has, the wake apart */
 	struct io_op *head, *tail; /* waiting for room */
 };
 
@@ -144,7 +145,8 @@ static void uring_wait(struct io_queue *q, int timeout_ms)
 	push_waiting(u);
 	arm_wake(u);
 	if (timeout_ms)
-		io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ms < 0 ? NULL : &ts, NULL);
+		io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ms < 0 ? NULL : &ts,
+						 NULL);
 	else
 		io_uring_submit(&u->ring);
 	while ((n = io_uring_peek_batch_cqe(&u->ring, batch, 64)) > 0) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The engine on the real thing: io_uring, threads, files. A random mix of all requests on a few disks over one base is
- * held against byte arrays; disks are closed and opened again, and the engine with them.
+ * The engine on the real thing: io_uring, threads, files. A random mix of all requests on a few
+ * disks over one base is held against byte arrays; disks are closed and opened again, and the
+ * engine with them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +14,10 @@
 #include "tcmu-handler/engine.h"
 #include "tests/unit/unit.h"
 
-#define SIZE	 (24u << 20)
-#define BASE	 (20u << 20) /* the rest of the disk is behind the end of the image: zero */
-#define REQUEST	 (512u << 10)
-#define DISKS	 3
+#define SIZE    (24u << 20)
+#define BASE    (20u << 20) /* the rest of the disk is behind the end of the image: zero */
+#define REQUEST (512u << 10)
+#define DISKS   3
 
 static char dir[] = "/tmp/bootwell-engine.XXXXXX";
 static uint8_t *base;
@@ -55,7 +56,10 @@ static void make_dir(void)
 
 static struct engine *start(uint64_t write_back_ram)
 {
-	struct engine_config c = {.store_size = 256u << 20, .image_ram = 8u << 20, .write_back_ram = write_back_ram, .threads = 2};
+	struct engine_config c = {.store_size = 256u << 20,
+				  .image_ram = 8u << 20,
+				  .write_back_ram = write_back_ram,
+				  .threads = 2};
 	struct engine_error err = {.text = ""};
 	struct engine *e = NULL;
 
@@ -83,7 +87,8 @@ static struct disk_config config_of(unsigned int i, enum disk_mode mode, unsigne
 	return c;
 }
 
-static struct disk *open_disk(struct engine *e, unsigned int i, enum disk_mode mode, unsigned int boot)
+static struct disk *open_disk(struct engine *e, unsigned int i, enum disk_mode mode,
+			      unsigned int boot)
 {
 	struct disk_config c = config_of(i, mode, boot);
 	struct engine_error err = {.text = ""};
@@ -110,12 +115,20 @@ static void one_done(struct disk_request *r, int error)
 	sem_post(&o->sem);
 }
 
-static int run(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length, void *data, size_t data_length)
+static int run(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
+	       void *data, size_t data_length)
 {
 	/* Three pieces, so that blocks lie across them. */
 	size_t a = data_length / 3, b = data_length / 2;
-	struct iovec iov[3] = {{data, a}, {(char *)data + a, b - a}, {(char *)data + b, data_length - b}};
-	struct one o = {.r = {.op = op, .fua = fua, .offset = offset, .length = length, .iov = iov, .iov_cnt = 3, .done = one_done}};
+	struct iovec iov[3] = {
+		{data, a}, {(char *)data + a, b - a}, {(char *)data + b, data_length - b}};
+	struct one o = {.r = {.op = op,
+			      .fua = fua,
+			      .offset = offset,
+			      .length = length,
+			      .iov = iov,
+			      .iov_cnt = 3,
+			      .done = one_done}};
 	int e;
 
 	o.r.arg = &o;
@@ -160,7 +173,8 @@ static void step(struct disk *d, uint8_t *model, uint8_t *buffer)
 		CU_ASSERT_EQUAL(run(d, DISK_READ, false, offset, length, buffer, length), 0);
 		if (memcmp(buffer, model + offset, length)) {
 			printf("# read of %u at %u differs at %llu\n", length, offset,
-			       (unsigned long long)(offset + differs(buffer, model + offset, length)));
+			       (unsigned long long)(offset +
+						    differs(buffer, model + offset, length)));
 			CU_FAIL("read");
 		}
 	} else if (kind < 80) {
@@ -189,7 +203,8 @@ static void check_whole(struct disk *d, const uint8_t *model, uint8_t *buffer)
 	for (uint32_t at = 0; at < SIZE; at += REQUEST) {
 		CU_ASSERT_EQUAL(run(d, DISK_READ, false, at, REQUEST, buffer, REQUEST), 0);
 		if (memcmp(buffer, model + at, REQUEST)) {
-			printf("# whole read differs at %llu\n", (unsigned long long)(at + differs(buffer, model + at, REQUEST)));
+			printf("# whole read differs at %llu\n",
+			       (unsigned long long)(at + differs(buffer, model + at, REQUEST)));
 			CU_FAIL("whole read");
 			return;
 		}
@@ -267,10 +282,12 @@ static void *hammer(void *arg)
 		offset = (uint32_t)(x >> 20) % (((1u << 20) - length) / 512) * 512;
 		if (x & 1) {
 			memset(buffer, (int)(x >> 40), length);
-			h->failures += run(h->d, DISK_WRITE, (x & 0xfe) == 2, at + offset, length, buffer, length) != 0;
+			h->failures += run(h->d, DISK_WRITE, (x & 0xfe) == 2, at + offset, length,
+					   buffer, length) != 0;
 			memcpy(model + offset, buffer, length);
 		} else {
-			h->failures += run(h->d, DISK_READ, false, at + offset, length, buffer, length) != 0;
+			h->failures += run(h->d, DISK_READ, false, at + offset, length, buffer,
+					   length) != 0;
 			h->failures += memcmp(buffer, model + offset, length) != 0;
 		}
 	}
@@ -355,4 +372,5 @@ static void test_engine_cleanup(void)
 	base = NULL;
 }
 
-UNIT_MAIN(UNIT(test_engine_model), UNIT(test_engine_many_threads), UNIT(test_engine_refuses), UNIT(test_engine_cleanup))
+UNIT_MAIN(UNIT(test_engine_model), UNIT(test_engine_many_threads), UNIT(test_engine_refuses),
+	  UNIT(test_engine_cleanup))
