@@ -303,7 +303,7 @@ static enum dhcp_outcome release(struct dhcp_server *server, struct dhcp_request
 	if (!lease)
 		return DHCP_OUTCOME_UNKNOWN;
 	lease_set(server->leases, lease, LEASE_FREE, NULL, 0);
-	dhcp_record(server, dhcp_answer_new(server), lease);
+	dhcp_record(server, dhcp_answer_new(server, true), lease);
 	return DHCP_OUTCOME_NOTED;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the parts of the DHCP server share:
- *	dhcp_server.c	sockets, the batch (commit, then send), reload, problems
+ *	dhcp_server.c	sockets, reload, problems
+ *	dhcp_batch.c	answers wait for their leases to be committed
  *	dhcp_decide.c	what to do with a message: which subnet, which address, which answer
  *	dhcp_reply.c	the answer's fields and options
  *	dhcp_send.c	where an answer goes, and how
@@ -19,7 +20,8 @@
 #include "daemon/log.h"
 #include "daemon/ratelimit.h"
 
-#define DHCP_BATCH	   256 /* answers that wait for one commit, at most */
+#define DHCP_BATCH	   256	/* answers that leave at the end of a round, at most */
+#define DHCP_DURABLE	   1024 /* answers that wait for one commit, at most */
 #define DHCP_PROBLEMS	   16
 #define DHCP_LISTENERS	   64
 #define DHCP_SOURCE_RATE   10 /* messages a second from one MAC, */
@@ -55,18 +57,24 @@ struct dhcp_send {
 	uint8_t mac[6];
 };
 
-/* An answer in the batch, or only a change of a lease (type 0). */
+/* An answer, or only a change of a lease (type 0). */
 struct dhcp_answer {
 	struct dhcp_send to;
 	uint8_t type;	/* of the message; 0: nothing to send */
-	bool durable;	/* `record` is to be committed before it leaves */
 	bool registers; /* boot_leased() is to be told */
-	struct store_lease record;
+	struct store_lease record; /* of those that wait for a commit */
 	struct boot_identity who;
 	char nbp[128];
 	uint16_t length;
 	uint8_t data[DHCP_PACKET_MAX];
 };
+
+struct dhcp_queue {
+	struct dhcp_answer *answer;
+	size_t count, room;
+};
+
+struct dhcp_commit;
 
 struct dhcp_prober;
 
@@ -80,14 +88,15 @@ struct dhcp_server {
 	struct ratelimit *limit;
 	struct dhcp_prober *prober; /* NULL: configured off, or not permitted */
 	struct netif_watch *watch;
-	struct loop_source *retry, *expiry, *batch;
+	struct loop_source *retry, *expiry;
 
 	struct dhcp_listener *listener[DHCP_LISTENERS];
 	size_t listeners;
 	int packet_fd; /* AF_PACKET, for unicast to who has no address yet; -1 */
 
-	struct dhcp_answer *answer; /* DHCP_BATCH of them */
-	size_t answers;
+	struct dhcp_queue plain;    /* leave at the end of the round */
+	struct dhcp_commit *commit; /* those that wait */
+	struct loop_source *batch;
 
 	int64_t clock_offset; /* CLOCK_REALTIME - CLOCK_MONOTONIC, s */
 	struct dhcp_stats stats;
@@ -135,8 +144,8 @@ uint32_t dhcp_lease_time(const struct dhcp_server *server, const struct dhcp_req
 /* dhcp_send.c */
 void dhcp_route(struct dhcp_send *ret, const struct dhcp_server *server, const struct dhcp_request *request,
 		uint8_t type, uint32_t yiaddr);
-/* Sends those of the batch whose `durable` is as given. */
-void dhcp_send_batch(struct dhcp_server *server, bool durable);
+/* Sends all that have a type, and empties the queue. */
+void dhcp_send_queue(struct dhcp_server *server, struct dhcp_queue *queue);
 int dhcp_packet_socket(void);
 
 /*
@@ -154,9 +163,18 @@ bool dhcp_probing(const struct dhcp_prober *prober, const struct dhcp_request *r
 
 /* dhcp_server.c */
 void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char *who);
-struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server); /* a place in the batch, zeroed up to data; never NULL */
-/* Queues the lease as it is now for the store. */
-void dhcp_record(struct dhcp_server *server, struct dhcp_answer *answer, const struct lease *lease);
+void dhcp_lease_expired(struct dhcp_server *server); /* sets the timer for the next one */
 void dhcp_problem(struct dhcp_server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* dhcp_batch.c */
+int dhcp_batch_new(struct dhcp_server *server);
+void dhcp_batch_free(struct dhcp_server *server);
+/* A place in a queue, zeroed up to data; never NULL. `durable`: leaves after dhcp_record()'s lease is committed. */
+struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server, bool durable);
+/* Notes the lease as it is now in a durable answer. */
+void dhcp_record(const struct dhcp_server *server, struct dhcp_answer *answer, const struct lease *lease);
+/* Commits and sends everything now, and waits for it: before a socket or the server goes. */
+void dhcp_batch_drain(struct dhcp_server *server);
+uint64_t dhcp_clock(bool realtime); /* ns */
 
 #endif

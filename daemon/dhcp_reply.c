@@ -208,7 +208,7 @@ static void fill(struct dhcp_writer *w, const struct dhcp_server *server, const 
 struct dhcp_answer *dhcp_reply(struct dhcp_server *server, const struct dhcp_request *request, uint8_t type,
 			       const struct lease *lease, const char *message)
 {
-	struct dhcp_answer *answer = dhcp_answer_new(server);
+	struct dhcp_answer *answer = dhcp_answer_new(server, type == DHCP_ACK && lease);
 	struct dhcp_writer w;
 	size_t relay = 0;
 

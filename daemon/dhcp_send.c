@@ -181,35 +181,49 @@ static void send_all(struct dhcp_server *server, int fd, struct mmsghdr *msg, st
 	}
 }
 
-void dhcp_send_batch(struct dhcp_server *server, bool durable)
+/* All that go through the same socket as the first one that is left, DHCP_BATCH at most; how many. */
+static unsigned int gather(struct dhcp_server *server, struct dhcp_queue *queue, size_t first, struct dhcp_answer **to)
+{
+	unsigned int n = 0;
+	int fd = -1;
+
+	for (size_t i = first; i < queue->count && n < DHCP_BATCH; i++) {
+		struct dhcp_answer *answer = &queue->answer[i];
+		int by = answer->to.route == DHCP_TO_MAC ? server->packet_fd : answer->to.fd;
+
+		if (!answer->type || (n && by != fd))
+			continue;
+		fd = by;
+		to[n++] = answer;
+	}
+	return n;
+}
+
+void dhcp_send_queue(struct dhcp_server *server, struct dhcp_queue *queue)
 {
 	static struct slot slot[DHCP_BATCH];
 	struct mmsghdr msg[DHCP_BATCH];
-	struct dhcp_answer *queue[DHCP_BATCH];
-	bool done[DHCP_BATCH] = {0};
+	struct dhcp_answer *same[DHCP_BATCH];
+	unsigned int n;
 
-	for (size_t first = 0; first < server->answers; first++) {
-		unsigned int n = 0;
-		int fd = -1;
+	for (size_t first = 0; first < queue->count;) {
+		bool frame;
 
-		/* All that go through the same socket as the first one that is left. */
-		for (size_t i = first; i < server->answers; i++) {
-			struct dhcp_answer *answer = &server->answer[i];
-			bool frame = answer->to.route == DHCP_TO_MAC;
-			int by = frame ? server->packet_fd : answer->to.fd;
-
-			if (done[i] || !answer->type || answer->durable != durable || (n && by != fd))
-				continue;
-			fd = by;
-			done[i] = true;
-			queue[n] = answer;
+		n = gather(server, queue, first, same);
+		if (!n)
+			break;
+		frame = same[0]->to.route == DHCP_TO_MAC;
+		for (unsigned int i = 0; i < n; i++) {
 			if (frame)
-				prepare_frame(&slot[n], &msg[n].msg_hdr, answer);
+				prepare_frame(&slot[i], &msg[i].msg_hdr, same[i]);
 			else
-				prepare_datagram(&slot[n], &msg[n].msg_hdr, answer);
-			n++;
+				prepare_datagram(&slot[i], &msg[i].msg_hdr, same[i]);
 		}
-		if (n)
-			send_all(server, fd, msg, queue, n);
+		send_all(server, frame ? server->packet_fd : same[0]->to.fd, msg, same, n);
+		for (unsigned int i = 0; i < n; i++)
+			same[i]->type = 0;
+		while (first < queue->count && !queue->answer[first].type)
+			first++;
 	}
+	queue->count = 0;
 }

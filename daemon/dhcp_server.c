@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Messages are decided one by one as they arrive; the answers gather until the end of the loop's round. Then the OFFERs
- * and NAKs leave, all changed leases are committed in one transaction, and only after it the ACKs leave. So one fsync
- * serves everybody who asked within a round, and while it runs the next round gathers in the sockets' queues: the busier
- * the server, the larger the batch. A commit that fails takes the promises back: no ACK, the addresses stay offered.
- *
  * Sockets: one for each interface of a subnet, bound to that device, so that other DHCP servers may serve other interfaces
  * of this machine; one for all when a subnet is only reached through relays.
  */
@@ -22,14 +17,6 @@
 #define NS		1000000000ull
 #define RECV_BUFFERS	512
 #define SOCKET_BUFFER	(4 << 20) /* bytes: what arrives while a commit runs */
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
-}
 
 int64_t dhcp_now(const struct dhcp_server *server)
 {
@@ -65,130 +52,17 @@ const char *dhcp_outcome_name(enum dhcp_outcome outcome)
 	return (unsigned int)outcome < DHCP_OUTCOMES ? name[outcome] : "?";
 }
 
-/* --- the batch ---------------------------------------------------------------------------------------------------- */
-void dhcp_record(struct dhcp_server *server, struct dhcp_answer *answer, const struct lease *lease)
-{
-	struct store_lease *r = &answer->record;
-
-	answer->durable = true;
-	r->address = lease->address;
-	r->state = lease->state == LEASE_BOUND	       ? STORE_LEASE_BOUND
-		   : lease->state == LEASE_QUARANTINED ? STORE_LEASE_DECLINED
-						       : STORE_LEASE_FREE;
-	memcpy(r->mac, lease->client.mac, sizeof(r->mac));
-	r->id_length = lease->client.id_length;
-	memcpy(r->id, lease->client.id, sizeof(r->id));
-	r->updated = (int64_t)(clock_ns(CLOCK_REALTIME) / NS);
-	r->expires = lease->expires == LEASE_FOREVER ? LEASE_FOREVER
-		     : lease->expires		     ? lease->expires + server->clock_offset
-						     : r->updated;
-}
-
-/* Puts one change into the open transaction; false: the answer must not leave. */
-static bool put(struct dhcp_server *server, struct dhcp_answer *answer, int *ret_error)
-{
-	int r = 0;
-
-	if (answer->registers)
-		r = boot_leased(server->boot, &answer->who, answer->record.address, answer->nbp);
-	if (!r)
-		r = store_lease_put(server->store, &answer->record);
-	if (r < 0)
-		*ret_error = r;
-	return r >= 0;
-}
-
-static void take_back(struct dhcp_server *server, struct dhcp_answer *answer)
-{
-	struct lease *lease = lease_by_address(server->leases, answer->record.address);
-
-	if (answer->type == DHCP_ACK && lease && lease->state == LEASE_BOUND)
-		lease_set(server->leases, lease, LEASE_OFFERED, NULL, dhcp_now(server) + LEASE_OFFER_TIME);
-	answer->type = 0;
-	server->stats.outcome[DHCP_OUTCOME_STORE_FAILED]++;
-}
-
-static int commit(struct dhcp_server *server)
-{
-	int r = store_begin(server->store), error = 0;
-	bool any = false;
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < server->answers; i++) {
-		struct dhcp_answer *answer = &server->answer[i];
-
-		if (!answer->durable)
-			continue;
-		if (put(server, answer, &error))
-			any = true;
-		else
-			take_back(server, answer);
-	}
-	if (error)
-		log_limited(&server->log_store, 3, LOG_LEVEL_ERROR, "DHCP: a lease cannot be stored: %s; no address is "
-			    "given to that PC", strerror(-error));
-	if (any)
-		return store_commit(server->store);
-	store_rollback(server->store);
-	return 0;
-}
-
-static void flush(struct dhcp_server *server)
-{
-	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-	bool durable = false;
-	int r;
-
-	dhcp_send_batch(server, false);
-	for (size_t i = 0; i < server->answers; i++)
-		durable |= server->answer[i].durable;
-	if (durable) {
-		r = commit(server);
-		server->stats.commits++;
-		server->stats.commit_ns += clock_ns(CLOCK_MONOTONIC) - begin;
-		if (r < 0) {
-			store_rollback(server->store);
-			log_limited(&server->log_store, 3, LOG_LEVEL_ERROR,
-				    "DHCP: leases cannot be written to %s/bootwell.db: %s; no address is given until they can",
-				    server->config->state_path, store_error(server->store));
-			for (size_t i = 0; i < server->answers; i++)
-				if (server->answer[i].durable && server->answer[i].type)
-					take_back(server, &server->answer[i]);
-		}
-		dhcp_send_batch(server, true);
-	}
-	server->answers = 0;
-}
-
-static void set_expiry(struct dhcp_server *server)
+/* --- leases ------------------------------------------------------------------------------------------------------- */
+void dhcp_lease_expired(struct dhcp_server *server)
 {
 	int64_t next = lease_table_expire(server->leases, dhcp_now(server));
 
 	loop_timer_set(server->expiry, next == LEASE_FOREVER ? UINT64_MAX : (uint64_t)next * NS + NS);
 }
 
-static void on_batch(void *arg)
-{
-	flush(arg);
-	set_expiry(arg);
-}
-
 static void on_expiry(void *arg)
 {
-	set_expiry(arg);
-}
-
-struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server)
-{
-	struct dhcp_answer *answer;
-
-	if (server->answers == DHCP_BATCH)
-		flush(server);
-	answer = &server->answer[server->answers++];
-	memset(answer, 0, offsetof(struct dhcp_answer, data));
-	loop_batch_arm(server->batch);
-	return answer;
+	dhcp_lease_expired(arg);
 }
 
 void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char *who)
@@ -201,7 +75,7 @@ void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char
 		    "that fixed address, or exclude the address in [subnet %s]",
 		    a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255, who, server->config->subnet[lease->subnet].name);
 	lease_set(server->leases, lease, LEASE_QUARANTINED, NULL, dhcp_now(server) + LEASE_QUARANTINE);
-	dhcp_record(server, dhcp_answer_new(server), lease);
+	dhcp_record(server, dhcp_answer_new(server, true), lease);
 }
 
 /* --- receiving ---------------------------------------------------------------------------------------------------- */
@@ -412,7 +286,9 @@ static void drop_unwanted(struct dhcp_server *server)
 			server->listener[kept++] = server->listener[i];
 			continue;
 		}
+		/* Answers that wait would leave by a socket that is gone. */
 		dhcp_prober_stop_all(server->prober);
+		dhcp_batch_drain(server);
 		listener_free(server->listener[i]);
 	}
 	server->listeners = kept;
@@ -504,7 +380,7 @@ static void restore(void *arg, const struct store_lease *from)
 	struct dhcp_server *server = arg;
 	struct lease_client client = {0};
 	static const uint8_t none[6];
-	int64_t now = (int64_t)(clock_ns(CLOCK_REALTIME) / NS), expires = from->expires;
+	int64_t now = (int64_t)(dhcp_clock(true) / NS), expires = from->expires;
 	enum lease_state state = from->state == STORE_LEASE_BOUND      ? LEASE_BOUND
 				 : from->state == STORE_LEASE_DECLINED ? LEASE_QUARANTINED
 								       : LEASE_FREE;
@@ -544,13 +420,10 @@ static int start(struct dhcp_server *server)
 	struct loop *loop = server->loop;
 	int r;
 
-	server->clock_offset = (int64_t)(clock_ns(CLOCK_REALTIME) / NS) - (int64_t)(clock_ns(CLOCK_MONOTONIC) / NS);
-	server->answer = calloc(DHCP_BATCH, sizeof(*server->answer));
-	if (!server->answer)
-		return -ENOMEM;
-	r = ratelimit_new(&server->limit, DHCP_SOURCE_RATE, DHCP_SOURCE_BURST);
+	server->clock_offset = (int64_t)(dhcp_clock(true) / NS) - (int64_t)(dhcp_clock(false) / NS);
+	r = dhcp_batch_new(server);
 	if (!r)
-		r = loop_add_batch(loop, on_batch, server, &server->batch);
+		r = ratelimit_new(&server->limit, DHCP_SOURCE_RATE, DHCP_SOURCE_BURST);
 	if (!r)
 		r = loop_add_timer(loop, UINT64_MAX, on_expiry, server, &server->expiry);
 	if (!r)
@@ -582,7 +455,7 @@ int dhcp_server_new(struct dhcp_server **ret, struct loop *loop, struct netif *n
 		return r;
 	}
 	sync_sockets(server);
-	set_expiry(server);
+	dhcp_lease_expired(server);
 	*ret = server;
 	return 0;
 }
@@ -595,14 +468,14 @@ int dhcp_server_reload(struct dhcp_server *server, const struct config *config)
 	if (r < 0)
 		return r;
 	dhcp_prober_stop_all(server->prober);
-	flush(server);
+	dhcp_batch_drain(server);
 	lease_table_copy(leases, server->leases);
 	lease_table_free(server->leases);
 	server->leases = leases;
 	server->config = config;
 	avoid_own(server);
 	sync_sockets(server);
-	set_expiry(server);
+	dhcp_lease_expired(server);
 	return 0;
 }
 
@@ -611,19 +484,16 @@ void dhcp_server_free(struct dhcp_server *server)
 	if (!server)
 		return;
 	dhcp_prober_free(server->prober);
-	if (server->answers)
-		flush(server);
+	dhcp_batch_free(server);
 	for (size_t i = 0; i < server->listeners; i++)
 		listener_free(server->listener[i]);
 	netif_watch_free(server->watch);
 	loop_source_free(server->retry);
 	loop_source_free(server->expiry);
-	loop_source_free(server->batch);
 	if (server->packet_fd >= 0)
 		close(server->packet_fd);
 	lease_table_free(server->leases);
 	ratelimit_free(server->limit);
-	free(server->answer);
 	free(server);
 }
 

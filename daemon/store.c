@@ -257,6 +257,14 @@ int store_begin(struct store *store)
 	return r;
 }
 
+int store_begin_lazy(struct store *store)
+{
+	int r = store_run(store, store_statement(store, "BEGIN"));
+
+	store->in_transaction = !r;
+	return r;
+}
+
 int store_commit(struct store *store)
 {
 	int r = store_run(store, store_statement(store, "COMMIT"));
@@ -271,6 +279,11 @@ void store_rollback(struct store *store)
 {
 	store_run(store, store_statement(store, "ROLLBACK"));
 	store->in_transaction = false;
+}
+
+const char *store_file(const struct store *store)
+{
+	return sqlite3_db_filename(store->db, "main");
 }
 
 const char *store_error(const struct store *store)

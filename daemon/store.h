@@ -18,8 +18,12 @@ struct store;
 int store_new(struct store **ret, const char *file, char error[256]);
 void store_free(struct store *store);
 int store_begin(struct store *store);
+/* As store_begin(), but locks nothing before the first change: one without changes is free. Change, then read. */
+int store_begin_lazy(struct store *store);
 int store_commit(struct store *store);
 void store_rollback(struct store *store);
+/* The file, for a second connection (one a thread). */
+const char *store_file(const struct store *store);
 const char *store_error(const struct store *store); /* what SQLite said last */
 
 enum store_lease_state { STORE_LEASE_FREE, STORE_LEASE_BOUND, STORE_LEASE_DECLINED };
