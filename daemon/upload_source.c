@@ -14,6 +14,8 @@
 #include "daemon/digest_file.h"
 #include "daemon/image_chain.h"
 
+#define PIECE 65536u /* in which the use of images is counted */
+
 struct upload_source {
 	struct image *img; /* or */
 	int fd;
@@ -103,13 +105,26 @@ uint64_t source_size(const struct upload_source *s)
 	return s->size;
 }
 
+static uint64_t image_used(const struct upload_source *s, uint64_t start, uint32_t length)
+{
+	uint64_t used = 0;
+
+	if (image_range_is_zero(s->img, start, length))
+		return 0;
+	for (uint32_t at = 0, n; at < length; at += n) {
+		n = length - at < PIECE ? length - at : PIECE;
+		used += image_range_is_zero(s->img, start + at, n) ? 0 : n;
+	}
+	return used;
+}
+
 uint64_t source_part_used(const struct upload_source *s, uint64_t part)
 {
 	uint64_t start = part * DIGEST_PART;
 	uint32_t length = digest_part_length(s->size, part);
 
 	if (s->img)
-		return image_range_is_zero(s->img, start, length) ? 0 : length;
+		return image_used(s, start, length);
 	return s->used ? used_map_count(s->used, start, start + length) : length;
 }
 

@@ -184,6 +184,8 @@ static int meet(struct uploader *u, struct uploader_http *http, unsigned int epo
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (unsigned int wait = 500;; wait = wait < 4000 ? wait * 2 : 5000) {
 		r = begin_request(u, http, id, error, sizeof(error));
+		if (r == -ENOENT)
+			break;
 		if (r == 0)
 			r = fetch_digests(u, http, id, error, sizeof(error));
 		if (r == 0 || !may_pass(u, r) || stopped(u))
@@ -541,26 +543,20 @@ static int finish(struct uploader *u, struct uploader_http *http)
 	return r;
 }
 
-/* The tail end, on a thread of its own so that the caller's can go on telling. */
-struct tail {
+/* A step that one worker's connection does, on a thread of its own so that the caller's can go on telling. */
+struct step {
 	struct uploader *u;
-	struct worker *worker;
+	struct uploader_http *http;
+	int (*run)(struct uploader *u, struct uploader_http *http);
 	int result;
 };
 
-static void *run_tail(void *arg)
+static void *run_step(void *arg)
 {
-	struct tail *t = arg;
-	struct uploader *u = t->u;
+	struct step *step = arg;
+	struct uploader *u = step->u;
 
-	t->result = tell_zeros(u, t->worker->http);
-	if (t->result == 0)
-		t->result = compare(u, t->worker->http);
-	if (t->result == 0 && u->n_todo == 0) {
-		digest_disk(u->size, u->digest, u->result->digest);
-		u->progress.finishing = true;
-		t->result = finish(u, t->worker->http);
-	}
+	step->result = step->run(u, step->http);
 	pthread_mutex_lock(&u->lock);
 	u->running--;
 	pthread_cond_broadcast(&u->changed);
@@ -568,32 +564,52 @@ static void *run_tail(void *arg)
 	return NULL;
 }
 
-static int tail(struct uploader *u, struct worker *worker)
+static int on_thread(struct uploader *u, struct worker *worker,
+		     int (*fn)(struct uploader *u, struct uploader_http *http))
 {
-	struct tail t = {.u = u, .worker = worker};
+	struct step step = {.u = u, .http = worker->http, .run = fn};
 	pthread_t thread;
 
 	u->running = 1;
-	if (pthread_create(&thread, NULL, run_tail, &t))
+	if (pthread_create(&thread, NULL, run_step, &step))
 		return stop(u, -EAGAIN, "no thread can be started");
 	watch(u);
 	pthread_join(thread, NULL);
-	return u->error ? u->error : t.result;
+	return u->error ? u->error : step.result;
+}
+
+static int first_meet(struct uploader *u, struct uploader_http *http)
+{
+	return meet(u, http, 0);
+}
+
+/* 0 with n_todo: parts have to be sent again. */
+static int tail(struct uploader *u, struct uploader_http *http)
+{
+	int r = tell_zeros(u, http);
+
+	if (r == 0)
+		r = compare(u, http);
+	if (r || u->n_todo)
+		return r;
+	digest_disk(u->size, u->digest, u->result->digest);
+	u->progress.finishing = true;
+	return finish(u, http);
 }
 
 static int run(struct uploader *u, struct worker *workers, unsigned int n)
 {
-	int r = meet(u, workers[0].http, 0);
+	int r = on_thread(u, &workers[0], first_meet);
 
 	if (r == 0)
 		r = run_workers(u, workers, n);
-	u->todo = r ? NULL : calloc(u->parts, sizeof(*u->todo));
 	if (r)
 		return r;
+	u->todo = calloc(u->parts, sizeof(*u->todo));
 	if (!u->todo)
 		return stop(u, -ENOMEM, "out of memory");
 	for (unsigned int sweep = 0; sweep < SWEEPS_MAX; sweep++) {
-		r = tail(u, &workers[0]);
+		r = on_thread(u, &workers[0], tail);
 		if (u->error || (r == 0 && u->n_todo == 0))
 			return u->error;
 		u->progress.finishing = false;

@@ -65,7 +65,7 @@ static void op_log(void *arg, bool bad, const char *sentence)
 	printf("%s %s\n", bad ? "log!" : "log", sentence);
 }
 
-static int serve(const char *port)
+static int serve(const char *port, const char *address)
 {
 	struct upload_owner owner = {.ops = {.exists = op_exists, .publish = op_publish}, .permit = op_permit, .log = op_log};
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
@@ -76,7 +76,7 @@ static int serve(const char *port)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	to.sin_addr.s_addr = inet_addr(address);
 	if (bind(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || listen(fd, 64) < 0) {
 		perror("bind");
 		return 1;
@@ -114,14 +114,14 @@ static int digest(const char *path)
 
 int main(int argc, char **argv)
 {
-	if (argc == 4 && strcmp(argv[1], "serve") == 0) {
+	if ((argc == 4 || argc == 5) && strcmp(argv[1], "serve") == 0) {
 		snprintf(folder, sizeof(folder), "%s", argv[2]);
-		return serve(argv[3]);
+		return serve(argv[3], argc == 5 ? argv[4] : "127.0.0.1");
 	}
 	if (argc >= 3 && strcmp(argv[1], "send") == 0)
 		return cli_upload(argc - 1, argv + 1);
 	if (argc == 3 && strcmp(argv[1], "digest") == 0)
 		return digest(argv[2]);
-	fprintf(stderr, "usage: tool_upload serve FOLDER PORT | send ARGUMENTS | digest FILE\n");
+	fprintf(stderr, "usage: tool_upload serve FOLDER PORT [ADDRESS] | send ARGUMENTS | digest FILE\n");
 	return 2;
 }
