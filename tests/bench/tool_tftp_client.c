@@ -5,10 +5,12 @@
  *
  *	tool_tftp_client -s ADDRESS [-p PORT] -f NAME -c LOCAL_COPY [-b BLKSIZE] [-w WINDOWSIZE] [-j AT_ONCE] [-n COUNT]
  *			 [-t TIMEOUT_MS] [-T TRIES] [-d DUPLICATE_PERCENT] [-S SECONDS] [-k SECONDS]
+ *			 [-P PROCESSES]
  *
  * Ends with one line: transfers, blocks, bytes, seconds, blocks/s, the client's CPU seconds, retries, duplicates seen.
  * Status 1 if a transfer failed or a byte differed. Without -b, -w and -k no option is asked for. -S starts new transfers
  * only so long (in place of -n). -d sends that share of ACKs twice. -k asks for the timeout option (RFC 2349).
+ * -P shares -j and -n among so many processes.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +25,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,9 +36,9 @@ static struct {
 	const char *name;
 	const uint8_t *content;
 	uint64_t size;
-	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option;
+	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option, processes;
 	double seconds;
-} opt = {.window = 1, .at_once = 1, .count = 1, .timeout_ms = 1000, .tries = 20};
+} opt = {.window = 1, .at_once = 1, .count = 1, .timeout_ms = 1000, .tries = 20, .processes = 1};
 
 struct transfer {
 	int fd;
@@ -50,9 +53,10 @@ struct transfer {
 	unsigned int length; /* of the request in it */
 };
 
-static struct {
+struct total {
 	uint64_t transfers, failed, blocks, bytes, retries, duplicates;
-} total;
+};
+static struct total total;
 
 static uint64_t now_ns(void)
 {
@@ -332,7 +336,7 @@ static void read_arguments(int argc, char **argv)
 	int c, fd = -1;
 
 	opt.server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(69)};
-	while ((c = getopt(argc, argv, "s:p:f:c:b:w:j:n:t:T:d:S:k:")) != -1)
+	while ((c = getopt(argc, argv, "s:p:f:c:b:w:j:n:t:T:d:S:k:P:")) != -1)
 		switch (c) {
 		case 's': inet_pton(AF_INET, optarg, &opt.server.sin_addr); break;
 		case 'p': opt.server.sin_port = htons((uint16_t)atoi(optarg)); break;
@@ -345,6 +349,7 @@ static void read_arguments(int argc, char **argv)
 		case 't': opt.timeout_ms = (unsigned int)atoi(optarg); break;
 		case 'T': opt.tries = (unsigned int)atoi(optarg); break;
 		case 'd': opt.duplicate = (unsigned int)atoi(optarg); break;
+		case 'P': opt.processes = (unsigned int)atoi(optarg); break;
 		case 'k': opt.timeout_option = (unsigned int)atoi(optarg); break;
 		case 'S': opt.seconds = atof(optarg); break;
 		default: exit(2);
@@ -359,22 +364,63 @@ static void read_arguments(int argc, char **argv)
 		fail("mmap");
 }
 
-int main(int argc, char **argv)
+static void run(uint64_t begun_at)
+{
+	if (opt.at_once == 1)
+		run_one_by_one(begun_at);
+	else
+		run_at_once(begun_at);
+}
+
+/* The same in several processes, counted together. */
+static void run_processes(uint64_t begun_at)
+{
+	struct total *each = mmap(NULL, opt.processes * sizeof(*each), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (each == MAP_FAILED)
+		fail("mmap");
+	opt.at_once = opt.at_once > opt.processes ? opt.at_once / opt.processes : 1;
+	opt.count = opt.count > opt.processes ? opt.count / opt.processes : 1;
+	for (unsigned int i = 0; i < opt.processes; i++)
+		if (!fork()) {
+			run(begun_at);
+			each[i] = total;
+			_exit(0);
+		}
+	while (wait(NULL) > 0)
+		;
+	for (unsigned int i = 0; i < opt.processes; i++) {
+		total.transfers += each[i].transfers;
+		total.failed += each[i].failed + !each[i].transfers;
+		total.blocks += each[i].blocks;
+		total.bytes += each[i].bytes;
+		total.retries += each[i].retries;
+		total.duplicates += each[i].duplicates;
+	}
+}
+
+static double cpu_of(int who)
 {
 	struct rusage usage;
+
+	getrusage(who, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+int main(int argc, char **argv)
+{
 	uint64_t begun_at;
 	double seconds, cpu;
 
 	read_arguments(argc, argv);
 	begun_at = now_ns();
-	if (opt.at_once == 1)
-		run_one_by_one(begun_at);
+	if (opt.processes > 1)
+		run_processes(begun_at);
 	else
-		run_at_once(begun_at);
+		run(begun_at);
 	seconds = (double)(now_ns() - begun_at) / 1e9;
-	getrusage(RUSAGE_SELF, &usage);
-	cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-	      (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+	cpu = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN);
 	printf("transfers=%llu failed=%llu blocks=%llu bytes=%llu seconds=%.4f blocks_per_second=%.0f cpu=%.4f retries=%llu "
 	       "duplicates=%llu\n",
 	       (unsigned long long)total.transfers, (unsigned long long)total.failed, (unsigned long long)total.blocks,
