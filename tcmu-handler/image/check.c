@@ -180,7 +180,7 @@ static int check_bitmaps(struct check *c, const struct segment *seg)
 	if (blocks)
 		finding(c, "compare it with the original; what bootwell reads can be had with: bootwell image convert",
 			"%s: in %llu blocks there are data which the block's bitmap calls unused: bootwell and QEMU read them, "
-			"VirtualBox and others read zeros",
+			"libvhdi and VirtualBox read zeros",
 			c->img->name, (unsigned long long)blocks);
 	return 0;
 }

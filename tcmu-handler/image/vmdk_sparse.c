@@ -130,6 +130,9 @@ int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *r
 		r = check_header(name, sector, &h, err);
 	if (r < 0)
 		return r;
+	if (le64_at(sector + VMDK_H_OVERHEAD) > size / SECTOR)
+		return image_fail(err, -EBADMSG, "%s: its tables alone take %llu sectors, the file has %llu; it is truncated", name,
+				  (unsigned long long)le64_at(sector + VMDK_H_OVERHEAD), (unsigned long long)(size / SECTOR));
 	if (descriptor && sectors) {
 		if (sectors > VMDK_DESCRIPTOR_MAX / SECTOR)
 			return image_fail(err, -EFBIG, "%s: its descriptor is larger than 1 MiB", name);

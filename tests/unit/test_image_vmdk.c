@@ -284,6 +284,7 @@ static const struct damage damages[] = {
 	{"grain 9", 20, 8, 9, "its grain size, 9 sectors"},
 	{"grain 128 MiB", 20, 8, 262144, "its grain size, 262144 sectors"},
 	{"grain 2^63", 20, 8, 1ull << 63, "its grain size, 9223372036854775808 sectors"},
+	{"overhead", 64, 8, UINT64_MAX, "its tables alone take 18446744073709551615 sectors, the file has 48; it is truncated"},
 	{"capacity 0", 12, 8, 0, "its capacity, 0 sectors, is zero or over 64 TiB"},
 	{"capacity 2^63", 12, 8, 1ull << 63, "its capacity, 9223372036854775808 sectors, is zero or over 64 TiB"},
 	{"capacity less", 12, 8, 2047, "its header says 2047 sectors, the descriptor 2048"},
@@ -357,7 +358,7 @@ static void test_vmdk_truncated_says_so(void)
 	b.n -= 512;
 	refuse_blob(&b, IMAGE_VMDK, "truncated", "grain 255 at sector 40 would lie past the end of the file; is it truncated?");
 	b.n = 600;
-	refuse_blob(&b, IMAGE_VMDK, "truncated", "its descriptor would lie past the end of the file; is it truncated?");
+	refuse_blob(&b, IMAGE_VMDK, "truncated", "its tables alone take 16 sectors, the file has 1; it is truncated");
 	b.n = 100;
 	refuse_blob(&b, IMAGE_VMDK, "truncated", "is too small for a sparse extent; is it truncated?");
 	blob_done(&b);

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bootwell image info|check|convert, as a person uses it.
+# shellcheck disable=SC2016
+. "$(dirname "$0")/../lib.sh"
+BOOTWELL=${BOOTWELL:-$O/bootwell}
+requires qemu-img python3 jq
+[ -x "$BOOTWELL" ] || skip_all "$BOOTWELL is not built"
+SEED=${SEED:-$RANDOM}
+echo "# SEED=$SEED"
+cd "$TMP" || exit 1
+
+# says WORDS COMMAND...: the command fails and says that on stderr (or stdout)
+says() { local words=$1 out; shift; if out=$("$@" 2>&1); then not_ok "$words (succeeded: $*)"; return; fi
+	case $out in *"$words"*) ok "it says: $words" ;; *) not_ok "$words (it said: $out)" ;; esac; }
+
+python3 - "$SEED" <<'PY'
+import random, sys
+random.seed(int(sys.argv[1]))
+size = 24 * 2**20 + 512 * random.randrange(1, 2000)
+with open("src.raw", "wb") as f:
+    f.truncate(size)
+    for i in range(12):
+        n = 512 * random.randrange(1, 600)
+        f.seek(512 * random.randrange((size - n) // 512))
+        f.write(random.randbytes(n) if i % 2 else b"boot" * (n // 4))
+    f.seek(size - 512)
+    f.write(b"e" * 512)
+PY
+size=$(stat -c %s src.raw)
+blocks() { stat -c %b "$1"; }
+
+# every format out, read back by QEMU and by ourselves, with as many holes as the source
+for t in raw vhd vhd-fixed vmdk vmdk-stream; do
+	case $t in raw) q=raw e=raw ;; vhd*) q=vpc e=vhd ;; *) q=vmdk e=vmdk ;; esac
+	check "convert to $t" "$BOOTWELL" image convert -O $t src.raw $t.$e
+	check "qemu-img reads the same in $t" qemu-img compare -q -f raw -F $q src.raw $t.$e
+	check "check is content with $t" "$BOOTWELL" image check --format $e $t.$e
+	check "$t back to raw" "$BOOTWELL" image convert --format $e -O raw $t.$e back.raw
+	check "$t is the same bytes" cmp src.raw back.raw
+	check "$t stays sparse" test "$(blocks $t.$e)" -le $(($(blocks src.raw) + 2048))
+	check "$t back is sparse" test "$(blocks back.raw)" -le $(($(blocks src.raw) + 64))
+done
+check "no temporary file is left" test -z "$(find . -name '.*.*' -type f)"
+
+# two of one source are two images
+"$BOOTWELL" image convert -O vhd src.raw two.vhd
+"$BOOTWELL" image convert -O vmdk src.raw two.vmdk
+id() { "$BOOTWELL" image info --json "$1" | jq -r .id; }
+check "each VHD has its own UUID" test "$(id vhd.vhd)" != "$(id two.vhd)"
+check "each VMDK has its own CID" test "$(id vmdk.vmdk)" != "$(id two.vmdk)"
+check "the data of a VHD lie at multiples of 4 KiB" python3 - <<'PY'
+import struct
+d = open("vhd.vhd", "rb").read()
+bat = [s for s in struct.unpack(">13I", d[1536:1588]) if s != 0xffffffff]
+assert bat and all((s + 1) % 8 == 0 for s in bat), bat
+PY
+check "the data of a VMDK lie at multiples of 64 KiB" python3 - <<'PY'
+import struct
+d = open("vmdk.vmdk", "rb").read()
+gd = struct.unpack_from("<Q", d, 56)[0] * 512
+gt = struct.unpack_from("<I", d, gd)[0] * 512
+e = [s for s in struct.unpack_from("<512I", d, gt) if s]
+assert e and all(s % 128 == 0 for s in e)
+PY
+
+# info
+json=$("$BOOTWELL" image info --json vhd.vhd)
+check "info --json: size" test "$(jq .virtual_size <<<"$json")" = "$size"
+check "info --json: format" test "$(jq -r '.format+" "+.subformat' <<<"$json")" = "vhd dynamic"
+check "info --json: no parent" test "$(jq .parent <<<"$json")" = null
+check "info --json: allocated" test "$(jq '.allocated_size > 0 and .allocated_size <= .file_size' <<<"$json")" = true
+out=$("$BOOTWELL" image info vmdk-stream.vmdk)
+check "info names the kind" grep -q "streamOptimized.*($size bytes)" <<<"$out"
+"$BOOTWELL" image convert -p -O vmdk src.raw p.vmdk 2>progress >/dev/null
+check "-p ends at 100 %" grep -q '100.0 %' progress
+
+# chains: the parent is found by its identity, whatever it is called now
+qemu-img create -q -f vmdk base.vmdk 16M && qemu-io -f vmdk -c 'write -q -P 0x41 0 1M' base.vmdk
+qemu-img create -q -f vmdk -b base.vmdk -F vmdk child.vmdk && qemu-io -f vmdk -c 'write -q -P 0x42 512k 1M' child.vmdk
+qemu-img convert -f vmdk -O raw child.vmdk chain.raw
+mkdir c && mv base.vmdk c/renamed.vmdk && mv child.vmdk c/
+check "a VMDK child is read through its parent" "$BOOTWELL" image convert c/child.vmdk chain2.raw
+check "the chain is the same bytes" cmp chain.raw chain2.raw
+check "check names the chain" sh -c '"$1" image check c/child.vmdk | grep -q "good; its parents: renamed.vmdk"' - "$BOOTWELL"
+cp c/renamed.vmdk c/second.vmdk
+says "could be its parent; move one of them to another folder" "$BOOTWELL" image check c/child.vmdk
+rm c/second.vmdk c/renamed.vmdk
+says "is not in its folder; put it there" "$BOOTWELL" image convert c/child.vmdk no.raw
+check "info works without the parent" test "$("$BOOTWELL" image info --json c/child.vmdk 2>/dev/null | jq -r '.parent.file')" = null
+check "a failed conversion leaves no file" test ! -e no.raw
+
+# refusals
+cp vmdk.vmdk t.vmdk && truncate -s -64K t.vmdk
+says "would lie past the end of the file; is it truncated?" "$BOOTWELL" image check t.vmdk
+says "is a file of the image that is to be converted" "$BOOTWELL" image convert src.raw src.raw
+rm -f big.raw; truncate -s 3T big.raw
+says "is too large for this format" "$BOOTWELL" image convert -O vhd big.raw big.vhd
+rm -f big.raw
+printf 'x' | dd of=vmdk-stream.vmdk bs=1 seek=66000 conv=notrunc status=none
+says "compressed units are damaged, the first at byte" "$BOOTWELL" image check vmdk-stream.vmdk
+says "the compressed data at byte" "$BOOTWELL" image convert vmdk-stream.vmdk no.raw
+check "wrong usage ends with 2" sh -c '"$1" image convert -O floppy a b 2>/dev/null; [ $? = 2 ]' - "$BOOTWELL"
