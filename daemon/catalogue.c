@@ -7,14 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/catalogue.h"
+#include "daemon/catalogue_private.h"
 #include "daemon/log.h"
-
-struct catalogue {
-	struct store *store;
-	char **problem;
-	size_t problems;
-};
 
 int catalogue_new(struct catalogue **ret, struct store *store)
 {
@@ -63,8 +57,8 @@ static void add_problem(struct catalogue *c, const char *text)
 }
 
 /* Reads what a file is, into everything of `row` that comes from the file. */
-static int inspect(const char *path, const char *format_name, struct store_image *row,
-		   char error[CATALOGUE_ERROR_MAX])
+int catalogue_inspect(const char *path, const char *format_name, struct store_image *row,
+		      char error[CATALOGUE_ERROR_MAX])
 {
 	struct image_source source = {.name = row->file, .size_override = row->size_override};
 	struct image_error why = {};
@@ -102,7 +96,7 @@ static int inspect(const char *path, const char *format_name, struct store_image
 }
 
 /* Writes a row and makes it the current one, as one transaction. */
-static int put_current(struct catalogue *c, struct store_image *row)
+int catalogue_put_current(struct catalogue *c, struct store_image *row)
 {
 	int r = store_begin(c->store);
 
@@ -131,21 +125,19 @@ static void sync_one(struct catalogue *c, const struct config *config,
 	row.size_override = section->size_override;
 	/* The same file keeps the format that it was found to have. */
 	if (found > 0 && !section->format[0] && !strcmp(old.file, row.file))
-		r = inspect(config->images_path, old.format, &row, error);
+		r = catalogue_inspect(config->images_path, old.format, &row, error);
 	else
-		r = inspect(config->images_path, section->format, &row, error);
+		r = catalogue_inspect(config->images_path, section->format, &row, error);
 	if (r) {
 		snprintf(text, sizeof(text), "%.200s:%u: %s", config->file, section->line, error);
 		add_problem(c, text);
 		return;
 	}
+	if (found > 0 && catalogue_has_file(c, &row))
+		return; /* a generation has come after it, or it was rolled back to: the state decides */
 	row.current = true;
-	row.generation = found > 0 ? old.generation + 1 : 1;
-	if (found > 0 && !strcmp(old.file, row.file) && !strcmp(old.format, row.format) &&
-	    !strcmp(old.image_id, row.image_id) && !strcmp(old.parent_id, row.parent_id) &&
-	    old.file_size == row.file_size && old.virtual_size == row.virtual_size)
-		return;
-	r = put_current(c, &row);
+	row.generation = found > 0 ? catalogue_last_generation(c, row.name) + 1 : 1;
+	r = catalogue_put_current(c, &row);
 	if (r) {
 		snprintf(text, sizeof(text), "image %s cannot be noted in the state: %s", row.name,
 			 store_error(c->store));
@@ -188,10 +180,10 @@ int catalogue_add(struct catalogue *c, const struct config *config, const char *
 			 row.file);
 		return -EEXIST;
 	}
-	r = inspect(config->images_path, format, &row, error);
+	r = catalogue_inspect(config->images_path, format, &row, error);
 	if (r)
 		return r;
-	r = put_current(c, &row);
+	r = catalogue_put_current(c, &row);
 	if (r) {
 		snprintf(error, CATALOGUE_ERROR_MAX, "image %s cannot be noted in the state: %s",
 			 name, store_error(c->store));

@@ -8,6 +8,7 @@
 #ifndef BOOTWELL_CATALOGUE_H
 #define BOOTWELL_CATALOGUE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/config.h"
@@ -38,6 +39,30 @@ int catalogue_add(struct catalogue *catalogue, const struct config *config, cons
  * file stays. */
 int catalogue_remove(struct catalogue *catalogue, const struct config *config, const char *name,
 		     char error[CATALOGUE_ERROR_MAX]);
+
+/* --- generations: catalogue_generation.c --------------------------------------------------------- */
+
+/*
+ * A file in the folder of images becomes the next generation of an image, and what new boots get. Parents: as in the
+ * file. The same file again changes nothing. -ENOENT: no such image.
+ */
+int catalogue_add_generation(struct catalogue *catalogue, const struct config *config,
+			     const char *name, const char *file, const char *format,
+			     struct store_image *ret, char error[CATALOGUE_ERROR_MAX]);
+/* New boots get generation `generation` (0: the one before the current one). -ENOENT. */
+int catalogue_rollback(struct catalogue *catalogue, const char *name, uint32_t generation,
+		       struct store_image *ret, char error[CATALOGUE_ERROR_MAX]);
+int catalogue_rename(struct catalogue *catalogue, const struct config *config, const char *name,
+		     const char *to, char error[CATALOGUE_ERROR_MAX]);
+uint32_t catalogue_last_generation(struct catalogue *catalogue, const char *name); /* 0: none */
+/*
+ * Takes generations that are neither current nor among the last `keep` out of the catalogue, and removes their files.
+ * `in_use(arg, image)` says whether a PC's disk still has one; such a one stays, and so does the parent of another image.
+ * Returns how many went.
+ */
+unsigned int catalogue_prune(struct catalogue *catalogue, const struct config *config,
+			     const char *name, unsigned int keep,
+			     bool (*in_use)(void *arg, const struct store_image *image), void *arg);
 
 /* What the handler needs to open an image: itself first, then its parents. */
 struct catalogue_chain {
