@@ -80,7 +80,8 @@ struct targets;
 int boot_new(struct boot **ret, struct loop *loop, const struct config *config, struct store *store,
 	     struct catalogue *catalogue, struct targets *targets);
 void boot_reload(struct boot *boot, const struct config *config);
-void boot_free(struct boot *boot); /* targets stay in the kernel, so that PCs run on */
+/* Before loop_free(). Targets stay in the kernel, so that PCs run on. */
+void boot_free(struct boot *boot);
 
 /* Takes over the targets that an earlier run left, and removes what is left of broken ones. Before
  * anything is served. */
@@ -129,6 +130,10 @@ int boot_change(struct boot *boot, const char *name, const struct boot_change *c
 		char error[BOOT_ERROR_MAX]);
 /* Forgets a client and removes its target. -EBUSY while it runs. */
 int boot_remove(struct boot *boot, const char *name, char error[BOOT_ERROR_MAX]);
+
+/* May the PC at that address upload an image? 0 and its name, or -EACCES with the sentence. */
+int boot_may_upload(struct boot *boot, uint32_t address, char ret_name[CONFIG_HOST_MAX],
+		    char error[BOOT_ERROR_MAX]);
 
 /* Whether a PC's target serves an image. */
 bool boot_uses_image(const struct boot *boot, const char *image);

@@ -24,7 +24,7 @@ struct boot_disks {
 	unsigned int waiting;
 	struct loop_source *timer;
 	bool rescuing;
-	bool freed; /* by boot_disks_free() while a job ran */
+	bool freed; /* by boot_disks_free() while work was under way: the last to end frees */
 };
 
 void boot_uuid(char ret[40])
@@ -154,11 +154,8 @@ static uint64_t monotonic_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
-static int job_work(void *arg)
+static int run_job(struct boot_disks *disks, struct boot_disk_job *job)
 {
-	struct boot_disks *disks = arg;
-	struct boot_disk_job *job = disks->running;
-	uint64_t began = monotonic_ns();
 	char path[400];
 	int r = 0;
 
@@ -172,7 +169,16 @@ static int job_work(void *arg)
 		r = write_record(disks, job);
 	if (!r && job->make)
 		r = target_add(disks->targets, &job->disk, job->error);
-	job->took_ns = monotonic_ns() - began;
+	return r;
+}
+
+static int job_work(void *arg)
+{
+	struct boot_disks *disks = arg;
+	uint64_t began = monotonic_ns();
+	int r = run_job(disks, disks->running);
+
+	disks->running->took_ns = monotonic_ns() - began;
 	return r;
 }
 
@@ -184,9 +190,7 @@ static int rescue_work(void *arg)
 	return 0;
 }
 
-/* --- on the loop
- * --------------------------------------------------------------------------------------------------
- */
+/* --- on the loop ------------------------------------------------------------------------------ */
 
 static void start_next(struct boot_disks *disks);
 

@@ -40,8 +40,7 @@ struct boot_disk_job {
 
 int boot_disks_new(struct boot_disks **ret, struct loop *loop, struct targets *targets,
 		   const char *run_path);
-/* Jobs that have not begun are dropped without a call; one that runs is waited for by loop_free().
- */
+/* Jobs are dropped without a call; one that runs is waited for by loop_free(). */
 void boot_disks_free(struct boot_disks *disks);
 
 /* Takes the job, which is malloc()ed. */

@@ -33,7 +33,7 @@ struct boot_poll_item {
 };
 
 struct boot_poll {
-	struct boot *boot;
+	struct boot *boot; /* NULL: it was freed while we looked */
 	struct targets *targets;
 	char run[256];
 	size_t count;

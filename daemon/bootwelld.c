@@ -285,6 +285,21 @@ static void open_http(struct daemon *d)
 		log_error("%s", d->http_problem);
 }
 
+static void open_uploads(struct daemon *d)
+{
+	struct upload_service_parts parts = {.loop = d->loop, .boot = d->boot, .catalogue = d->catalogue,
+					     .store = d->store, .config = &d->config};
+	struct upload_error error = {""};
+	bool known = d->upload_problem[0];
+
+	d->upload_problem[0] = '\0';
+	if (!upload_service_new(&d->uploads, &parts, &error))
+		return;
+	snprintf(d->upload_problem, sizeof(d->upload_problem), "%s", error.text);
+	if (!known)
+		log_error("%s", d->upload_problem);
+}
+
 static int open_control(struct daemon *d)
 {
 	char path[300];
@@ -364,7 +379,9 @@ static void on_retry(void *arg)
 
 	if (!x->d->http)
 		open_http(x->d);
-	if (!x->d->http)
+	if (!x->d->uploads)
+		open_uploads(x->d);
+	if (!x->d->http || !x->d->uploads)
 		loop_timer_set(x->retry, loop_now(x->d->loop) + HTTP_RETRY);
 }
 
@@ -402,9 +419,9 @@ static void close_all(struct extras *x)
 	loop_source_free(x->scan);
 	loop_source_free(x->retry);
 	dhcp_scan_free(d->scan);
-	boot_free(d->boot); /* answers who waits for a script: before those who asked are gone */
+	dhcp_server_free(d->dhcp); /* commits what it has, which may register PCs with boot */
+	boot_free(d->boot);	   /* answers who waits for a script: before those who asked are gone */
 	tftp_server_free(d->tftp);
-	dhcp_server_free(d->dhcp);
 	http_free(d->http);
 	http_free(d->control);
 	netif_free(d->netif);
@@ -440,6 +457,7 @@ static int serve(struct daemon *d)
 	if (!r)
 		r = open_events(&x);
 	if (!r) {
+		open_uploads(d); /* after privileges are dropped: its threads have what we have then */
 		boot_adopt(d->boot);
 		log_notice("bootwelld %s serves with %s", BOOTWELL_VERSION, d->config->file);
 		sd_notify(0, "READY=1\nSTATUS=serving");

@@ -61,7 +61,8 @@ int loop_add_signal(struct loop *loop, int signo, loop_signal_fn fn, void *arg, 
 
 /*
  * Runs `work(arg)` on a helper thread (a small pool, first come first served), then `done(arg, result)` on the loop's
- * thread. For what may block: configfs, SQLite housekeeping.
+ * thread. For what may block: configfs, SQLite housekeeping. `done` is always called: by loop_free() at the latest, with
+ * -ECANCELED when the work never began.
  */
 typedef int (*loop_work_fn)(void *arg);
 typedef void (*loop_done_fn)(void *arg, int result);

@@ -54,12 +54,16 @@ static struct job *queue_pop(struct queue *queue)
 	return job;
 }
 
-static void queue_drop(struct queue *queue)
+/* At the end every work is told to its owner: over, or never begun. Calls are dropped. */
+static void queue_finish(struct queue *queue, bool begun)
 {
 	struct job *job;
 
-	while ((job = queue_pop(queue)))
+	while ((job = queue_pop(queue))) {
+		if (job->done)
+			job->done(job->arg, begun ? job->result : -ECANCELED);
 		free(job);
+	}
 }
 
 int loop_pool_new(struct loop_pool **ret, int fd)
@@ -87,8 +91,8 @@ void loop_pool_free(struct loop_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 	for (unsigned int i = 0; i < pool->threads; i++)
 		pthread_join(pool->thread[i], NULL);
-	queue_drop(&pool->todo);
-	queue_drop(&pool->back);
+	queue_finish(&pool->back, true);
+	queue_finish(&pool->todo, false);
 	pthread_cond_destroy(&pool->wake);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
@@ -139,7 +143,9 @@ int loop_pool_work(struct loop_pool *pool, loop_work_fn work, loop_done_fn done,
 	job->done = done;
 	job->arg = arg;
 	pthread_mutex_lock(&pool->lock);
-	if (!pool->idle && pool->threads < LOOP_POOL_THREADS) {
+	if (pool->stopping)
+		r = -ECANCELED;
+	if (!r && !pool->idle && pool->threads < LOOP_POOL_THREADS) {
 		r = -pthread_create(&pool->thread[pool->threads], NULL, helper, pool);
 		if (!r)
 			pool->threads++;

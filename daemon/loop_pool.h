@@ -14,7 +14,7 @@ struct loop_pool;
 
 /* `fd` is an eventfd that is written to when loop_pool_deliver() has something to do; not owned. */
 int loop_pool_new(struct loop_pool **ret, int fd);
-/* Waits for the work that runs; what has not begun is dropped, and so is what has not been delivered. */
+/* Waits for the work that runs, and tells the end of every work: -ECANCELED for what never began. Calls are dropped. */
 void loop_pool_free(struct loop_pool *pool);
 int loop_pool_work(struct loop_pool *pool, loop_work_fn work, loop_done_fn done, void *arg);
 int loop_pool_call(struct loop_pool *pool, void (*fn)(void *arg), void *arg); /* any thread */

@@ -154,7 +154,7 @@ static void test_config_everything(void)
 	CU_ASSERT_PTR_EQUAL(config_client_find(c, other, wire, NULL), boss);
 	CU_ASSERT_PTR_EQUAL(config_client_find(c, other, text, NULL), boss);
 	CU_ASSERT_PTR_EQUAL(config_client_find(c, other, NULL, "port 7"), boss);
-	CU_ASSERT_PTR_NULL(config_client_find(c, other, mac, ""));
+	CU_ASSERT_PTR_NULL(config_client_find(c, other, NULL, ""));
 	CU_ASSERT_PTR_EQUAL(config_client_named(c, "boss"), boss);
 	CU_ASSERT_PTR_EQUAL(config_subnet_for_address(c, 0x0a01ffff), &c->subnet[0]);
 	CU_ASSERT_PTR_NULL(config_subnet_for_address(c, 0x0a020000));
