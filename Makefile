@@ -157,6 +157,9 @@ install: all  ## put it into the system (or into DESTDIR)
 	$(call say,INSTALL,$(DESTDIR)/)
 	$(Q)conf/install $(O) "$(DESTDIR)" $(PREFIX)
 
+deb: all  ## a package for Debian 12: build/bootwell_VERSION_ARCH.deb
+	$(Q)conf/make-deb $(O)
+
 iso: all  ## the appliance: build/bootwell.iso, for a CD or (written as it is) a USB stick
 	$(Q)$(MAKE) deps DEPS=iso
 	$(Q)initramfs/make-iso $(O)
