@@ -47,11 +47,12 @@ lab_start() {
 	sleep 0.1
 	lab_host ip link set lo up
 	lab_host ip link add wire type bridge stp_state 0 forward_delay 0 mcast_snooping 0 || lab_die "no bridge"
-	lab_host sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
 	lab_host ip address add 10.77.0.254/24 dev wire
 	lab_host ip link set wire up
 	nsenter -t $lab_ns -n -- tcpdump -q -U -s 600 -i wire -w "$LAB_LOGS/wire.pcap" 2>/dev/null &
 	lab_pid[tcpdump]=$!
+	nsenter -t $lab_ns -n -- "$LAB_VM/talk" router wire 2>>"$LAB_LOGS/router.log" &
+	lab_pid[router]=$!
 	lab_note "accelerator $LAB_ACCEL, trees $LAB_TREE, logs $LAB_LOGS"
 }
 # lab_host COMMAND...: on the host's end of the wire
@@ -217,7 +218,7 @@ appliance_image_sum() {
 # lab_end [IMAGE...]: stops all machines in order and checks that the base images are what they were
 lab_end() {
 	local i
-	for i in "${!lab_pid[@]}"; do case $i in appliance|nbdkit|tcpdump) ;; *) lab_kill "$i" ;; esac; done
+	for i in "${!lab_pid[@]}"; do case $i in appliance|nbdkit|tcpdump|router) ;; *) lab_kill "$i" ;; esac; done
 	lab_alive appliance && { appliance_stop || not_ok "the appliance stops in order"; }
 	[ -n "${lab_pid[nbdkit]:-}" ] && { kill "${lab_pid[nbdkit]}"; wait "${lab_pid[nbdkit]}"; unset "lab_pid[nbdkit]"; }
 	[ $# = 0 ] && set -- guest.vmdk guest.vhd
@@ -244,6 +245,7 @@ pc_start() {
 		-device "virtio-net-pci,netdev=wire,mac=${lab_mac[$name]},bootindex=1$rom" "$@"
 	lab_note "$name is switched on"
 }
+pc_mac() { echo "${lab_mac[$1]}"; }
 # pc_ready NAME [SECONDS]: until its agent answers
 pc_ready() {
 	console_wait "$1" "${2:-240}" 'login: ' 'No bootable device|Kernel panic|\(initramfs\)|BdsDxe: No bootable' && LAB_LIMIT=30 lab_run "$1" true && { lab_note "$1 is up"; return 0; }

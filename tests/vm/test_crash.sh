@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# kill -9 of tcmu-runner while a PC writes and checks: a pause and nothing else. Then the appliance's power is pulled, on a
+# disk that forgets what was not flushed: what the PC had synced is there afterwards.
+LAB_POWER=1
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lab.sh"
+requires nbdkit
+lab_start
+appliance_config_default "
+	[client keeper]
+	mac = 52:54:00:77:01:01
+	keep = yes"
+appliance_start
+pc_start pc1 1
+check "the PC boots" pc_ready pc1
+
+lab_run pc1 "nohup fio --name=v --filename=/dev/sda2 --size=24M --rw=randrw --bsrange=512-64k --direct=1 --ioengine=libaio \
+	--iodepth=8 --verify=crc32c --verify_fatal=1 --fsync=32 --time_based --runtime=30 --output=/run/fio.out >/dev/null 2>&1 & echo \$! >/run/fio.pid"
+for round in 1 2 3; do
+	sleep 5
+	check "the PC is at work ($round)" lab_run pc1 "kill -0 \$(cat /run/fio.pid)"
+	old=$(appliance "pidof tcmu-runner")
+	appliance "kill -9 $old"
+	check "tcmu-runner is back with a new process ($round)" wait_for 30 appliance "p=\$(pidof tcmu-runner) && test \$p != $old"
+done
+check "fio found every block as it had written it" \
+	lab_run pc1 "tail --pid=\$(cat /run/fio.pid) -f /dev/null; cat /run/fio.out; grep -q 'err= 0' /run/fio.out"
+check "the PC's kernel saw no error on its disk" lab_run pc1 "! dmesg | grep -iE 'I/O error|recovery timed out|remounting'"
+
+check "the PC syncs a file" lab_run pc1 "seq 200000 >/root/witness && sync"
+lab_run pc1 "nohup sh -c 'while :; do seq 300000 >/root/unsynced; done' >/dev/null 2>&1 &"
+check "and a second one, while a third is written all the time" lab_run pc1 "seq 1000 >/root/late && sync /root/late"
+appliance_power_cut
+lab_kill pc1
+appliance_start
+pc_start pc1 1
+check "the PC boots again after the power cut" pc_ready pc1
+check "the first file is there" lab_run pc1 "seq 200000 | cmp - /root/witness"
+check "the second file is there" lab_run pc1 "seq 1000 | cmp - /root/late"
+check "its file system is whole" lab_run pc1 "! dmesg | grep -iE 'EXT4-fs error|I/O error'"
+lab_end

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A BIOS PC boots from a dynamic VHD. While it works on its disk the configuration gets broken, a second server wants port
+# 67 and the daemon is restarted: the PC notices none of it. At its next start the disk is clean again.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lab.sh"
+lab_start
+appliance_config_default "
+	[client vhd]
+	mac = 52:54:00:77:01:01
+	image = debian-vhd"
+appliance_start
+
+pc_start pc1 1
+check "a BIOS PC boots from a dynamic VHD" pc_ready pc1
+check "its root is on iSCSI, by the iBFT, with CHAP" lab_script pc1 <<'END'
+findmnt -no SOURCE / | grep -qx /dev/sda1 && readlink -f /sys/block/sda | grep -q '/session[0-9]*/' &&
+	[ -n "$(cat /sys/firmware/ibft/target0/chap-name)" ] &&
+	[ "$(cat /sys/class/iscsi_session/session*/targetname)" = "$(cat /sys/firmware/ibft/target0/target-name)" ]
+END
+check "the appliance shows it running from the VHD" appliance "bootwell status | grep -E 'vhd .*running.*10.77.0.1[0-9][0-9].*debian-vhd'"
+
+# The EFI system partition is nobody's here: 32 MiB to write to, at any sector.
+lab_run pc1 "nohup fio --name=v --filename=/dev/sda2 --size=24M --rw=randrw --bsrange=512-64k --direct=1 --ioengine=libaio \
+	--iodepth=8 --verify=crc32c --verify_fatal=1 --time_based --runtime=40 --output=/run/fio.out >/dev/null 2>&1 & echo \$! >/run/fio.pid"
+
+appliance "sed -i 's/^range/rnage/' /etc/bootwell/bootwell.conf"
+out=$(appliance "systemctl reload bootwell; bootwell config reload")
+check "a mistake in the configuration is named with file and line: $out" grep -qE 'bootwell.conf:[0-9]+: .*rnage' <<<"$out"
+check "the server goes on with the old one" appliance "systemctl is-active -q bootwell && bootwell status | grep -E 'vhd .*running'"
+appliance "sed -i 's/^rnage/range/' /etc/bootwell/bootwell.conf"
+check "the mended one is taken" appliance "bootwell config reload"
+
+out=$(appliance "mkdir -p /tmp/second; sed -e 's,/srv/bootwell/state,/tmp/second,' -e '2a run = /tmp/second' -e '\$a [http]\nport = 8002' \
+	/etc/bootwell/bootwell.conf >/tmp/second.conf; timeout 20 bootwelld -c /tmp/second.conf")
+check "a second server says that port 67 is taken: $out" grep -qE 'port 67' <<<"$out"
+check "the first one goes on" appliance "systemctl is-active -q bootwell && bootwell status | grep -E 'vhd .*running'"
+
+old=$(appliance "pidof bootwelld")
+appliance "systemctl restart bootwell"
+check "bootwelld was restarted" test "$(appliance "pidof bootwelld")" != "$old"
+check "it knows the running PC again" wait_for 20 appliance "bootwell status | grep -E 'vhd .*running'"
+
+check "fio found every block as it had written it, through all of it" \
+	lab_run pc1 "tail --pid=\$(cat /run/fio.pid) -f /dev/null; cat /run/fio.out; grep -q 'err= 0' /run/fio.out"
+check "the PC's kernel saw no error on its disk" lab_run pc1 "! dmesg | grep -iE 'I/O error|session.*recovery timed out|remounting'"
+
+check "a file is written and synced" lab_run pc1 "echo witness >/root/witness && sync && cat /root/witness"
+pc_reset pc1
+check "the PC starts again" pc_ready pc1
+refuse "the file is gone" lab_run pc1 "test -e /root/witness"
+lab_end
