@@ -17,6 +17,7 @@
 #include "daemon/store.h"
 #include "daemon/target.h"
 #include "daemon/tftp_server.h"
+#include "daemon/upload_service.h"
 
 struct daemon {
 	struct loop *loop;
@@ -30,6 +31,8 @@ struct daemon {
 	struct tftp_server *tftp;
 	struct http *http;    /* NULL: its port is taken */
 	struct http *control; /* the unix socket */
+	struct upload_service *uploads; /* NULL: its port is taken, or the folder of images is not there */
+	char upload_problem[512];       /* why; "" */
 
 	char http_problem[256];       /* why it is NULL; "" */
 	int64_t started, config_read; /* CLOCK_REALTIME, s */

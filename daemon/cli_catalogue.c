@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* bootwell image list|add|remove: the catalogue. What is asked of files is in cli_image.c. */
+/* bootwell image list|add|remove|rename|rollback: the catalogue. What is asked of files is in cli_image.c. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/cli.h"
@@ -8,7 +9,7 @@
 #include "daemon/config_value.h"
 
 static const char usage[] = "image list | add NAME FILE [--format raw|vhd|vmdk] [--size BYTES] | "
-			    "remove NAME   [--json]\n"
+			    "remove NAME | rename NAME TO | rollback NAME [GENERATION]   [--json]\n"
 			    "FILE is the name of a file beneath the folder of [images] path";
 
 static void print_list(const json_t *images)
@@ -108,6 +109,51 @@ static int remove_image(const char *name, bool json)
 	return CLI_OK;
 }
 
+/* POST /api/images/NAME/WHAT with `body`, which is taken. */
+static int change(const char *name, const char *what, json_t *body, json_t **ret)
+{
+	char escaped[200], path[256];
+
+	cli_escape(escaped, sizeof(escaped), name);
+	snprintf(path, sizeof(path), "/api/images/%s/%s", escaped, what);
+	return cli_ask("POST", path, body, ret);
+}
+
+static int rollback(const char *name, const char *generation, bool json)
+{
+	long to = generation ? strtol(generation, NULL, 10) : 0;
+	json_t *answer;
+	int r;
+
+	if (generation && to <= 0)
+		return cli_usage(usage);
+	r = change(name, "rollback", json_pack("{s:I}", "generation", (json_int_t)to), &answer);
+	if (r)
+		return r;
+	if (json)
+		cli_print_json(answer);
+	else
+		printf("new boots of %s get generation %lld; PCs that run keep theirs until they are restarted\n", name,
+		       (long long)json_integer_value(json_object_get(answer, "generation")));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+static int rename_image(const char *name, const char *to, bool json)
+{
+	json_t *answer;
+	int r = change(name, "rename", json_pack("{s:s}", "to", to), &answer);
+
+	if (r)
+		return r;
+	if (json)
+		cli_print_json(answer);
+	else
+		printf("%s is %s now\n", name, to);
+	json_decref(answer);
+	return CLI_OK;
+}
+
 int cli_catalogue(int argc, char **argv)
 {
 	bool json = cli_take_json(&argc, argv);
@@ -118,7 +164,11 @@ int cli_catalogue(int argc, char **argv)
 		return add(argc - 2, argv + 2, json);
 	if (argc == 3 && !strcmp(argv[1], "remove"))
 		return remove_image(argv[2], json);
-	if (argc > 1 && (!strcmp(argv[1], "commit") || !strcmp(argv[1], "rollback"))) {
+	if ((argc == 3 || argc == 4) && !strcmp(argv[1], "rollback"))
+		return rollback(argv[2], argc == 4 ? argv[3] : NULL, json);
+	if (argc == 4 && !strcmp(argv[1], "rename"))
+		return rename_image(argv[2], argv[3], json);
+	if (argc > 1 && !strcmp(argv[1], "commit")) {
 		fprintf(stderr, "bootwell: image %s is not there yet\n", argv[1]);
 		return CLI_FAILED;
 	}

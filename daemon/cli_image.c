@@ -368,6 +368,10 @@ int cli_image(int argc, char **argv)
 		return cli_catalogue(argc, argv);
 	if (strcmp(argv[1], "convert") == 0)
 		return image_convert_command(argc - 1, argv + 1);
+	if (strcmp(argv[1], "upload") == 0)
+		return cli_upload(argc - 1, argv + 1);
+	if (strcmp(argv[1], "verify") == 0)
+		return cli_verify(argc - 1, argv + 1);
 	if (strcmp(argv[1], "info") != 0 && strcmp(argv[1], "check") != 0)
 		return cli_catalogue(argc, argv);
 	json = cli_take_json(&argc, argv);

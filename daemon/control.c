@@ -365,9 +365,42 @@ static void delete_image(struct daemon *d, struct http_request *request, const c
 		reply_json(request, 200, json_pack("{s:s}", "removed", name));
 }
 
+/* POST /api/images/NAME/rollback {"generation":n}, /api/images/NAME/rename {"to":text} */
+static void change_image(struct daemon *d, struct http_request *request, const char *name, const char *what)
+{
+	char error[CATALOGUE_ERROR_MAX] = "", copy[CONFIG_NAME_MAX];
+	struct store_image image = {};
+	json_t *body = take_body(request);
+	const char *to = NULL, *wrong = NULL;
+	int r = -EINVAL;
+
+	if (!body)
+		return;
+	if (!strcmp(what, "rollback")) {
+		r = catalogue_rollback(d->catalogue, name,
+				       json_integer_value(json_object_get(body, "generation")), &image, error);
+	} else if (!take_string(body, "to", &to) || !to) {
+		snprintf(error, sizeof(error), "a new name is needed");
+	} else if ((wrong = value_name(to, copy, CONFIG_NAME_MAX))) {
+		snprintf(error, sizeof(error), "\"%.100s\" %s", to, wrong);
+	} else if (boot_uses_image(d->boot, name)) {
+		r = -EBUSY;
+		snprintf(error, sizeof(error), "a client's disk uses this image: \"bootwell client list\" shows which");
+	} else {
+		r = catalogue_rename(d->catalogue, d->config, name, to, error);
+	}
+	if (r)
+		refuse(request, status_of(r), error);
+	else
+		reply_json(request, 200, json_pack("{s:s, s:i}", "image", to ? to : name, "generation",
+						   (int)image.generation));
+	json_decref(body);
+}
+
 static void on_image(struct daemon *d, struct http_request *request, const char *name)
 {
-	const char *method = http_method(request);
+	const char *method = http_method(request), *slash = name ? strchr(name, '/') : NULL;
+	char image[CONFIG_NAME_MAX];
 
 	if (!strcmp(method, "GET") && !name)
 		reply_json(request, 200, status_images(d));
@@ -377,7 +410,12 @@ static void on_image(struct daemon *d, struct http_request *request, const char 
 		refuse(request, 403, "changes need root's socket or the operator's token");
 	else if (!strcmp(method, "POST") && !name)
 		post_image(d, request);
-	else if (!strcmp(method, "DELETE") && name)
+	else if (!strcmp(method, "POST") && slash && (size_t)(slash - name) < sizeof(image) &&
+		 (!strcmp(slash, "/rollback") || !strcmp(slash, "/rename"))) {
+		snprintf(image, sizeof(image), "%.*s", (int)(slash - name), name);
+		change_image(d, request, image, slash + 1);
+	}
+	else if (!strcmp(method, "DELETE") && name && !slash)
 		delete_image(d, request, name);
 	else
 		refuse(request, 405, "this cannot be done here");

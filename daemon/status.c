@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -323,6 +324,8 @@ static json_t *problems_json(struct daemon *d)
 		json_array_append_new(list, json_string(p));
 	for (unsigned int i = 0; (p = catalogue_problem(d->catalogue, i)); i++)
 		json_array_append_new(list, json_string(p));
+	if (d->upload_problem[0])
+		json_array_append_new(list, json_string(d->upload_problem));
 	if (d->http_problem[0])
 		json_array_append_new(list, json_string(d->http_problem));
 	for (unsigned int i = 0; i < d->rogues; i++) {
@@ -397,6 +400,15 @@ static json_t *store_json(const struct daemon *d)
 	return o;
 }
 
+static json_t *uploads_json(struct daemon *d)
+{
+	char *text = d->uploads ? upload_status_json(upload_service_store(d->uploads)) : NULL;
+	json_t *list = text ? json_loads(text, 0, NULL) : NULL;
+
+	free(text);
+	return list ? list : json_array();
+}
+
 json_t *status_all(struct daemon *d)
 {
 	json_t *all = json_object(), *server = json_object(), *log = json_array();
@@ -414,6 +426,7 @@ json_t *status_all(struct daemon *d)
 	json_object_set_new(all, "dhcp", dhcp_json(d));
 	json_object_set_new(all, "tftp", tftp_json(d));
 	json_object_set_new(all, "images", status_images(d));
+	json_object_set_new(all, "uploads", uploads_json(d));
 	json_object_set_new(all, "clients", status_clients(d));
 	json_object_set_new(all, "store", store_json(d));
 	for (unsigned int i = 0; (line = log_recent(i)); i++)
