@@ -405,6 +405,34 @@ static void test_tftp_fastpath_sends_windows_by_tc(void)
 	close(fd);
 }
 
+/* As an option: no UDP checksum at all, which RFC 768 writes as 0. */
+static void test_tftp_fastpath_zero_checksums(void)
+{
+	const struct tftp_fastpath_config config = {
+		.mode = TFTP_FASTPATH_AUTO, .memory = 1 << 20, .sessions_max = 1, .zero_checksums = true};
+	struct tftp_fastpath *real = fastpath;
+	struct frame ack, want;
+	struct transfer t;
+	struct content c;
+	struct outcome o;
+
+	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_new(&fastpath, &config), 0);
+	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_attach(fastpath, LOOPBACK), 0);
+	content_make(&c, 1000);
+	transfer_start(&t, &c, 512, 1);
+	make_ack(&ack, 0);
+	make_data(&want, &t, 1, &ack);
+	put16(want.b + 40, 0);
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
+		run(tier, &t, 0, &ack, &o);
+		CU_ASSERT(same(&o.out, &want));
+	}
+	tftp_fastpath_session_remove(fastpath, t.session);
+	content_free(&c);
+	tftp_fastpath_free(fastpath);
+	fastpath = real;
+}
+
 static void test_tftp_fastpath_counts_by_path(void)
 {
 	struct tftp_fastpath_stats before, after;
@@ -505,6 +533,7 @@ int main(int argc, char **argv)
 		UNIT(test_tftp_fastpath_agrees_on_random_frames),
 		UNIT(test_tftp_fastpath_passes_what_is_paused_removed_or_stale),
 		UNIT(test_tftp_fastpath_sends_windows_by_tc),
+		UNIT(test_tftp_fastpath_zero_checksums),
 		UNIT(test_tftp_fastpath_counts_by_path),
 		UNIT(test_tftp_fastpath_refuses_what_it_cannot_do),
 		UNIT(test_tftp_fastpath_table_of_sessions_is_bounded),
