@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the two programs have in common: maps, and the way from a frame to a session and from a session to a reply.
+ * What the two programs have in common: maps, and the way from a frame to a session and from a
+ * session to a reply.
  *
- * A frame is answered only if it is an ACK that nothing is odd about: untagged Ethernet to the interface's own address,
- * IPv4 without options, whole, header sum right, UDP of exactly 12 bytes with a right sum or none, and a session's. All
- * else is passed on unchanged; user space then sees what it would have seen without us.
+ * A frame is answered only if it is an ACK that nothing is odd about: untagged Ethernet to the
+ * interface's own address, IPv4 without options, whole, header sum right, UDP of exactly 12 bytes
+ * with a right sum or none, and a session's. All else is passed on unchanged; user space then sees
+ * what it would have seen without us.
  */
 #ifndef BOOTWELL_TFTP_BPF_H
 #define BOOTWELL_TFTP_BPF_H
@@ -18,8 +20,8 @@
 #include "bpf/tftp_shared.h"
 
 #define TFTP_OPCODE_DATA 3
-#define TFTP_OPCODE_ACK	 4
-#define TFTP_UDP_LENGTH	 12 /* of an ACK */
+#define TFTP_OPCODE_ACK  4
+#define TFTP_UDP_LENGTH  12 /* of an ACK */
 
 /* The sizes are set by user space before loading. */
 struct {
@@ -71,10 +73,11 @@ struct tftp_frame {
 /* A packet's session and what to do with it. */
 struct tftp_job {
 	struct tftp_slot *slot;
-	__u64 state;   /* that `first` and `count` follow from */
-	__u32 first;   /* block */
-	__u32 count;   /* blocks */
-	__u8 partial;  /* the UDP sum is of the pseudo header only: the sender's kernel left the rest to hardware */
+	__u64 state;  /* that `first` and `count` follow from */
+	__u32 first;  /* block */
+	__u32 count;  /* blocks */
+	__u8 partial; /* the UDP sum is of the pseudo header only: the sender's kernel left the rest
+			 to hardware */
 };
 
 /* Where a block is. */
@@ -85,8 +88,9 @@ struct tftp_place {
 };
 
 /*
- * For a comparison that the verifier needs to see right before the use of a value, even where the compiler knows the result.
- * Older verifiers (6.1) forget what was learned of a value after it went to the stack.
+ * For a comparison that the verifier needs to see right before the use of a value, even where the
+ * compiler knows the result. Older verifiers (6.1) forget what was learned of a value after it went
+ * to the stack.
  */
 #define TFTP_FORGET(value) asm volatile("" : "+r"(value))
 
@@ -114,7 +118,8 @@ static __always_inline __u64 tftp_sum_udp(const struct tftp_frame *f)
 	return (__u64)f->source_port + f->destination_port + f->udp_length + f->opcode + f->block;
 }
 
-/* The ACK's own checksum; says in *partial which form it has. 0: wrong, or it cannot be told which form. */
+/* The ACK's own checksum; says in *partial which form it has. 0: wrong, or it cannot be told which
+ * form. */
 static __always_inline int tftp_ack_intact(const struct tftp_frame *f, __u8 *partial)
 {
 	__u16 pseudo = tftp_shared_fold(tftp_sum_pseudo(f));
@@ -128,21 +133,24 @@ static __always_inline int tftp_ack_intact(const struct tftp_frame *f, __u8 *par
 
 static __always_inline int tftp_is_ack(const struct tftp_frame *f)
 {
-	return f->type == bpf_htons(ETH_P_IP) && f->protocol == IPPROTO_UDP && f->version_length == 0x45 &&
-	       f->length == bpf_htons(20 + TFTP_UDP_LENGTH) && !(f->fragment & bpf_htons(0xbfff)) &&
-	       f->udp_length == bpf_htons(TFTP_UDP_LENGTH) && f->opcode == bpf_htons(TFTP_OPCODE_ACK);
+	return f->type == bpf_htons(ETH_P_IP) && f->protocol == IPPROTO_UDP &&
+	       f->version_length == 0x45 && f->length == bpf_htons(20 + TFTP_UDP_LENGTH) &&
+	       !(f->fragment & bpf_htons(0xbfff)) && f->udp_length == bpf_htons(TFTP_UDP_LENGTH) &&
+	       f->opcode == bpf_htons(TFTP_OPCODE_ACK);
 }
 
 static __always_inline int tftp_same_mac(const __u8 *a, const __u8 *b)
 {
-	return *(const __u32 *)a == *(const __u32 *)b && *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);
+	return *(const __u32 *)a == *(const __u32 *)b &&
+	       *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);
 }
 
 /*
- * What follows on this frame: 1 and *job, or 0: pass it. The counter of packets passed is of known sessions only.
+ * What follows on this frame: 1 and *job, or 0: pass it. The counter of packets passed is of known
+ * sessions only.
  */
-static __always_inline int tftp_examine(const struct tftp_frame *f, const void *end, __u32 ifindex, __u32 path,
-					struct tftp_job *job)
+static __always_inline int tftp_examine(const struct tftp_frame *f, const void *end, __u32 ifindex,
+					__u32 path, struct tftp_job *job)
 {
 	struct tftp_key key = {};
 	struct tftp_ref *ref;
@@ -177,8 +185,10 @@ static __always_inline int tftp_examine(const struct tftp_frame *f, const void *
 	return 0;
 }
 
-/* Finds a block; 0 if the slot makes no sense (it was given to another session this very moment). */
-static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block, struct tftp_place *place)
+/* Finds a block; 0 if the slot makes no sense (it was given to another session this very moment).
+ */
+static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block,
+				       struct tftp_place *place)
 {
 	__u64 offset = (__u64)(block - 1) * slot->blksize;
 	__u64 length = slot->size - offset;
@@ -189,7 +199,8 @@ static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block
 	if (length > slot->blksize)
 		length = slot->blksize;
 	offset -= (__u64)index * TFTP_STRIDE;
-	if (offset > TFTP_STRIDE - 4 || length > TFTP_BLKSIZE_MAX || length < TFTP_DATA_MIN || index >= slot->chunks)
+	if (offset > TFTP_STRIDE - 4 || length > TFTP_BLKSIZE_MAX || length < TFTP_DATA_MIN ||
+	    index >= slot->chunks)
 		return 0;
 	index += slot->first_chunk;
 	place->chunk = bpf_map_lookup_elem(&tftp_chunks, &index);
@@ -198,7 +209,8 @@ static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block
 	return place->chunk != 0;
 }
 
-/* The bytes of a block for the helpers that copy them; NULL cannot happen, but that is the verifier's to see. */
+/* The bytes of a block for the helpers that copy them; NULL cannot happen, but that is the
+ * verifier's to see. */
 static __always_inline void *tftp_bytes(const struct tftp_place *place, __u32 *ret_length)
 {
 	__u64 offset = place->offset, length = place->length;
@@ -244,7 +256,8 @@ static __always_inline void tftp_turn(struct tftp_frame *f)
 }
 
 /* The fields that differ from block to block, checksums among them. */
-static __always_inline void tftp_seal(struct tftp_frame *f, const struct tftp_place *place, __u32 block, int partial)
+static __always_inline void tftp_seal(struct tftp_frame *f, const struct tftp_place *place,
+				      __u32 block, int partial)
 {
 	__u64 from = place->offset >> 2, to = (place->offset + place->length + 3) >> 2;
 	__u16 from_sum, to_sum, sum;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the kernel programs and user space share: the layout of the maps, and the one decision of the fast path, as a
- * pure function that the tests call too. Included by bpf/ (clang -target bpf) and by daemon/tftp_fastpath.c.
+ * What the kernel programs and user space share: the layout of the maps, and the one decision of
+ * the fast path, as a pure function that the tests call too. Included by bpf/ (clang -target bpf)
+ * and by daemon/tftp_fastpath.c.
  */
 #ifndef BOOTWELL_TFTP_SHARED_H
 #define BOOTWELL_TFTP_SHARED_H
@@ -9,15 +10,16 @@
 #include <linux/types.h>
 
 /*
- * A file lies in consecutive chunks. Chunk i holds the bytes from i * TFTP_STRIDE on, and repeats the first bytes of the
- * next one behind them, so that every block lies whole within one chunk: the verifier can then see that offset + length
- * stays inside, which it cannot for a block that is put together from two values. sums[k] is the ones' complement sum
- * of the 16-bit words (in memory order) of data[0] to data[4k - 1]; so the checksum of a block is one subtraction,
- * whatever the block size, if that is a multiple of 4. Behind the file's end is zero.
+ * A file lies in consecutive chunks. Chunk i holds the bytes from i * TFTP_STRIDE on, and repeats
+ * the first bytes of the next one behind them, so that every block lies whole within one chunk: the
+ * verifier can then see that offset + length stays inside, which it cannot for a block that is put
+ * together from two values. sums[k] is the ones' complement sum of the 16-bit words (in memory
+ * order) of data[0] to data[4k - 1]; so the checksum of a block is one subtraction, whatever the
+ * block size, if that is a multiple of 4. Behind the file's end is zero.
  */
-#define TFTP_CHUNK_DATA	 16384
+#define TFTP_CHUNK_DATA  16384
 #define TFTP_BLKSIZE_MAX 2048
-#define TFTP_STRIDE	 (TFTP_CHUNK_DATA - TFTP_BLKSIZE_MAX)
+#define TFTP_STRIDE      (TFTP_CHUNK_DATA - TFTP_BLKSIZE_MAX)
 
 struct tftp_chunk {
 	__u8 data[TFTP_CHUNK_DATA];
@@ -29,7 +31,7 @@ struct tftp_chunk {
 #define TFTP_DATA_MIN 14
 
 #define TFTP_SESSIONS_LIMIT 65536
-#define TFTP_WINDOW_MAX	    16 /* longer ones are faster by UDP GSO from user space */
+#define TFTP_WINDOW_MAX     16 /* longer ones are faster by UDP GSO from user space */
 
 /* Who a packet is from and to; all in network byte order but ifindex. */
 struct tftp_key {
@@ -38,16 +40,17 @@ struct tftp_key {
 	__u32 ifindex;
 };
 
-/* The value in the table of sessions. A slot is used again by later sessions: each has an epoch of its own, not 0. */
+/* The value in the table of sessions. A slot is used again by later sessions: each has an epoch of
+ * its own, not 0. */
 struct tftp_ref {
 	__u32 slot;
 	__u32 epoch;
 };
 
 /*
- * A transfer. Only `state` and `last` change while it runs, and both sides change them: state is epoch << 32 | number of
- * the block sent last (0: the OACK), moved on by compare-and-exchange only, so that of two equal ACKs on two CPUs one
- * is answered. Epoch 0 while user space has paused it.
+ * A transfer. Only `state` and `last` change while it runs, and both sides change them: state is
+ * epoch << 32 | number of the block sent last (0: the OACK), moved on by compare-and-exchange only,
+ * so that of two equal ACKs on two CPUs one is answered. Epoch 0 while user space has paused it.
  */
 struct tftp_slot {
 	__u64 state;
@@ -72,12 +75,13 @@ struct tftp_count {
 enum { TFTP_PROBE_UNKNOWN, TFTP_PROBE_ROOM, TFTP_PROBE_NO_ROOM };
 
 /*
- * How many blocks follow on the ACK of `block` (as on the wire) when `sent` was sent last; 0: the packet is user space's.
- * Only the ACK of everything that was sent is answered here: a duplicate never is (the sorcerer's apprentice), nor the
- * ACK of a part of a window, nor that of the last block.
+ * How many blocks follow on the ACK of `block` (as on the wire) when `sent` was sent last; 0: the
+ * packet is user space's. Only the ACK of everything that was sent is answered here: a duplicate
+ * never is (the sorcerer's apprentice), nor the ACK of a part of a window, nor that of the last
+ * block.
  */
-static inline __attribute__((always_inline)) __u32 tftp_shared_next(const struct tftp_slot *slot, __u32 sent,
-								    __u16 block)
+static inline __attribute__((always_inline)) __u32 tftp_shared_next(const struct tftp_slot *slot,
+								    __u32 sent, __u16 block)
 {
 	__u32 count;
 

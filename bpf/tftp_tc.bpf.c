@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The tc twin: the same on a socket buffer, which can always grow, on any device. It sends windows too, one clone a block.
+ * The tc twin: the same on a socket buffer, which can always grow, on any device. It sends windows
+ * too, one clone a block.
  */
 #include <linux/pkt_cls.h>
 
 #include "bpf/tftp_bpf.h"
 
 /*
- * Before Linux 6.6 a tc program cannot be attached by a link that ends with the process. There the filter is only the stub
- * below, which jumps through this table: the kernel empties it when the daemon's last descriptor of it is closed, so a
- * crash leaves a filter that does nothing.
+ * Before Linux 6.6 a tc program cannot be attached by a link that ends with the process. There the
+ * filter is only the stub below, which jumps through this table: the kernel empties it when the
+ * daemon's last descriptor of it is closed, so a crash leaves a filter that does nothing.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -19,8 +20,8 @@ struct {
 } tftp_jump SEC(".maps");
 
 /* Fills the buffer, which is long enough already, with a block. 0: it did not work. */
-static __always_inline int tftp_fill(struct __sk_buff *skb, const struct tftp_place *place, __u32 block, int first,
-				     int partial)
+static __always_inline int tftp_fill(struct __sk_buff *skb, const struct tftp_place *place,
+				     __u32 block, int first, int partial)
 {
 	struct tftp_frame *f = (void *)(long)skb->data;
 	__u32 length;
@@ -35,7 +36,8 @@ static __always_inline int tftp_fill(struct __sk_buff *skb, const struct tftp_pl
 	return bytes && !bpf_skb_store_bytes(skb, TFTP_HEADERS, bytes, length, 0);
 }
 
-static __always_inline int tftp_window(struct __sk_buff *skb, const struct tftp_job *job, struct tftp_count *count)
+static __always_inline int tftp_window(struct __sk_buff *skb, const struct tftp_job *job,
+				       struct tftp_count *count)
 {
 	struct tftp_place place;
 

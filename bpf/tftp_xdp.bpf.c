@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * TFTP in XDP: the ACK grows into the next block and leaves by the interface that it came from. Where a frame cannot grow
- * it is passed unchanged, and the tc twin, with the same maps, answers it. So are windows of more than one block, for XDP
- * cannot make two frames of one.
+ * TFTP in XDP: the ACK grows into the next block and leaves by the interface that it came from.
+ * Where a frame cannot grow it is passed unchanged, and the tc twin, with the same maps, answers
+ * it. So are windows of more than one block, for XDP cannot make two frames of one.
  */
 #include "bpf/tftp_bpf.h"
 
@@ -61,8 +61,8 @@ int tftp_xdp(struct xdp_md *ctx)
 }
 
 /*
- * Attached first, until it has seen one frame as small as an ACK: is there room behind it for a whole one? The frame is
- * passed as it came.
+ * Attached first, until it has seen one frame as small as an ACK: is there room behind it for a
+ * whole one? The frame is passed as it came.
  */
 SEC("xdp")
 int tftp_probe(struct xdp_md *ctx)

@@ -6,23 +6,25 @@
  *	tc	the same on the socket buffer, on any device; windows too, one clone a block
  *	user	tftp_server.c: everything that is not the plain case
  *
- * A transfer starts in user space: it checks the request, opens the file, answers with an OACK, and only then is there a
- * session for the programs to find. They send nothing before the client has acknowledged the OACK, so a request with a
- * forged source gets one OACK and no data: no amplifier.
+ * A transfer starts in user space: it checks the request, opens the file, answers with an OACK, and
+ *only then is there a session for the programs to find. They send nothing before the client has
+ *acknowledged the OACK, so a request with a forged source gets one OACK and no data: no amplifier.
  *
- * A session is a slot in memory that both sides map. Its state is one 64-bit word, {epoch, block sent last}. A program
- * that has an ACK of just that block moves the word on by compare-and-exchange and then sends; if the exchange fails,
- * another CPU has answered, or user space took the session over, and the packet is passed. User space takes it over by
- * clearing the epoch, also atomically, and so knows exactly what was sent. Any other packet (duplicate ACK, ACK within a
- * window, ERROR, the ACK of the last block) reaches the transfer's socket as without us, and the state machine there
- * decides, with the state that pause() tells. So retransmission, time-outs and the end exist once, in user space.
+ * A session is a slot in memory that both sides map. Its state is one 64-bit word, {epoch, block
+ *sent last}. A program that has an ACK of just that block moves the word on by compare-and-exchange
+ *and then sends; if the exchange fails, another CPU has answered, or user space took the session
+ *over, and the packet is passed. User space takes it over by clearing the epoch, also atomically,
+ *and so knows exactly what was sent. Any other packet (duplicate ACK, ACK within a window, ERROR,
+ *the ACK of the last block) reaches the transfer's socket as without us, and the state machine
+ *there decides, with the state that pause() tells. So retransmission, time-outs and the end exist
+ *once, in user space.
  *
- * Who may read what, and when: slots and chunks are plain memory that programs read without locks. A slot or chunk is
- * given to somebody else only TFTP_REST_NS after its last use; the epoch in the table of sessions tells a slot's tenants
- * apart.
+ * Who may read what, and when: slots and chunks are plain memory that programs read without locks.
+ *A slot or chunk is given to somebody else only TFTP_REST_NS after its last use; the epoch in the
+ *table of sessions tells a slot's tenants apart.
  *
- * A file is copied into the chunks once and read from there by all transfers: a file that changes on disk is a new
- * generation, and running transfers keep the old one to the end.
+ * A file is copied into the chunks once and read from there by all transfers: a file that changes
+ *on disk is a new generation, and running transfers keep the old one to the end.
  */
 #include "daemon/tftp_fastpath.h"
 
@@ -95,11 +97,14 @@ const char *tftp_fastpath_tier_name(enum tftp_fastpath_tier tier)
 	return names[tier];
 }
 
-/* --- loading ------------------------------------------------------------------------------------------------------- */
+/* --- loading
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list ap)
 {
-	return getenv("BOOTWELL_DEBUG_BPF") && level <= LIBBPF_INFO ? vfprintf(stderr, format, ap) : 0;
+	return getenv("BOOTWELL_DEBUG_BPF") && level <= LIBBPF_INFO ? vfprintf(stderr, format, ap)
+								    : 0;
 }
 
 static int load_tc(struct tftp_fastpath *fp, const struct tftp_fastpath_config *config)
@@ -132,11 +137,14 @@ static int load_xdp(struct tftp_fastpath *fp, const struct tftp_fastpath_config 
 	fp->xdp->rodata->tftp_zero_checksums = config->zero_checksums;
 	r = bpf_map__reuse_fd(fp->xdp->maps.tftp_sessions, bpf_map__fd(fp->tc->maps.tftp_sessions));
 	if (r == 0)
-		r = bpf_map__reuse_fd(fp->xdp->maps.tftp_slots, bpf_map__fd(fp->tc->maps.tftp_slots));
+		r = bpf_map__reuse_fd(fp->xdp->maps.tftp_slots,
+				      bpf_map__fd(fp->tc->maps.tftp_slots));
 	if (r == 0)
-		r = bpf_map__reuse_fd(fp->xdp->maps.tftp_chunks, bpf_map__fd(fp->tc->maps.tftp_chunks));
+		r = bpf_map__reuse_fd(fp->xdp->maps.tftp_chunks,
+				      bpf_map__fd(fp->tc->maps.tftp_chunks));
 	if (r == 0)
-		r = bpf_map__reuse_fd(fp->xdp->maps.tftp_counts, bpf_map__fd(fp->tc->maps.tftp_counts));
+		r = bpf_map__reuse_fd(fp->xdp->maps.tftp_counts,
+				      bpf_map__fd(fp->tc->maps.tftp_counts));
 	if (r == 0)
 		r = tftp_xdp_bpf__load(fp->xdp);
 	if (r < 0) {
@@ -202,8 +210,8 @@ int tftp_fastpath_new(struct tftp_fastpath **ret, const struct tftp_fastpath_con
 
 	if (config->mode == TFTP_FASTPATH_OFF)
 		return -ENOTSUP;
-	if (config->memory < MEMORY_MIN || config->memory > MEMORY_MAX || config->sessions_max < 1 ||
-	    config->sessions_max > TFTP_SESSIONS_LIMIT)
+	if (config->memory < MEMORY_MIN || config->memory > MEMORY_MAX ||
+	    config->sessions_max < 1 || config->sessions_max > TFTP_SESSIONS_LIMIT)
 		return -EINVAL;
 	fp = calloc(1, sizeof(*fp));
 	if (!fp)
@@ -242,7 +250,9 @@ void tftp_fastpath_free(struct tftp_fastpath *fp)
 	free(fp);
 }
 
-/* --- interfaces ---------------------------------------------------------------------------------------------------- */
+/* --- interfaces
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 int tftp_fastpath_attach(struct tftp_fastpath *fp, int ifindex)
 {
@@ -271,9 +281,9 @@ const char *tftp_fastpath_why(const struct tftp_fastpath *fp, int ifindex)
 
 int tftp_fastpath_program(const struct tftp_fastpath *fp, enum tftp_fastpath_tier tier)
 {
-	return tier == TFTP_FASTPATH_TIER_XDP ? fp->links.programs.xdp :
-	       tier == TFTP_FASTPATH_TIER_TC  ? fp->links.programs.tc :
-						-1;
+	return tier == TFTP_FASTPATH_TIER_XDP  ? fp->links.programs.xdp
+	       : tier == TFTP_FASTPATH_TIER_TC ? fp->links.programs.tc
+					       : -1;
 }
 
 void tftp_fastpath_tick(struct tftp_fastpath *fp, uint64_t now)
@@ -285,12 +295,15 @@ void tftp_fastpath_tick(struct tftp_fastpath *fp, uint64_t now)
 	tftp_files_tick(&fp->files, now);
 }
 
-int tftp_fastpath_file_get(struct tftp_fastpath *fp, int fd, uint64_t now, struct tftp_fastpath_file **ret)
+int tftp_fastpath_file_get(struct tftp_fastpath *fp, int fd, uint64_t now,
+			   struct tftp_fastpath_file **ret)
 {
 	return fp ? tftp_files_get(&fp->files, fd, now, ret) : -ENOTSUP;
 }
 
-/* --- sessions ------------------------------------------------------------------------------------------------------ */
+/* --- sessions
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static bool slot_take(struct tftp_fastpath *fp, uint64_t now, uint32_t *ret)
 {
@@ -342,8 +355,9 @@ static void slot_fill(struct tftp_slot *slot, const struct tftp_fastpath_transfe
 
 static bool transfer_fits(const struct tftp_fastpath_transfer *t, const struct tftp_link *link)
 {
-	return t->blksize >= TFTP_DATA_MIN && t->blksize % 4 == 0 && t->blksize <= TFTP_BLKSIZE_MAX &&
-	       t->blksize + 32u <= link->mtu && t->windowsize >= 1 && t->windowsize <= TFTP_WINDOW_MAX;
+	return t->blksize >= TFTP_DATA_MIN && t->blksize % 4 == 0 &&
+	       t->blksize <= TFTP_BLKSIZE_MAX && t->blksize + 32u <= link->mtu &&
+	       t->windowsize >= 1 && t->windowsize <= TFTP_WINDOW_MAX;
 }
 
 static void set_key(struct tftp_key *key, const struct tftp_fastpath_transfer *t)
@@ -355,7 +369,8 @@ static void set_key(struct tftp_key *key, const struct tftp_fastpath_transfer *t
 	key->ifindex = (uint32_t)t->ifindex;
 }
 
-int tftp_fastpath_session_add(struct tftp_fastpath *fp, const struct tftp_fastpath_transfer *transfer,
+int tftp_fastpath_session_add(struct tftp_fastpath *fp,
+			      const struct tftp_fastpath_transfer *transfer,
 			      struct tftp_fastpath_file *file, uint32_t *ret)
 {
 	struct tftp_link *link = fp ? tftp_links_find(&fp->links, transfer->ifindex) : NULL;
@@ -379,7 +394,8 @@ int tftp_fastpath_session_add(struct tftp_fastpath *fp, const struct tftp_fastpa
 	set_key(&session->key, transfer);
 	slot_fill(&fp->slots[ref.slot], transfer, file, link);
 	tftp_fastpath_session_resume(fp, ref.slot, transfer->sent, transfer->now);
-	r = bpf_map_update_elem(bpf_map__fd(fp->tc->maps.tftp_sessions), &session->key, &ref, BPF_NOEXIST);
+	r = bpf_map_update_elem(bpf_map__fd(fp->tc->maps.tftp_sessions), &session->key, &ref,
+				BPF_NOEXIST);
 	if (r < 0) {
 		slot_give(fp, ref.slot);
 		return r == -E2BIG ? -ENOSPC : r;
@@ -395,7 +411,8 @@ static uint32_t slot_read(const struct tftp_slot *slot, uint64_t state, uint64_t
 	return (uint32_t)state;
 }
 
-uint32_t tftp_fastpath_session_peek(const struct tftp_fastpath *fp, uint32_t session, uint64_t *ret_last)
+uint32_t tftp_fastpath_session_peek(const struct tftp_fastpath *fp, uint32_t session,
+				    uint64_t *ret_last)
 {
 	const struct tftp_slot *slot = &fp->slots[session];
 
@@ -406,17 +423,21 @@ uint32_t tftp_fastpath_session_pause(struct tftp_fastpath *fp, uint32_t session,
 {
 	struct tftp_slot *slot = &fp->slots[session];
 
-	return slot_read(slot, __atomic_fetch_and(&slot->state, 0xffffffff, __ATOMIC_SEQ_CST), ret_last);
+	return slot_read(slot, __atomic_fetch_and(&slot->state, 0xffffffff, __ATOMIC_SEQ_CST),
+			 ret_last);
 }
 
-void tftp_fastpath_session_resume(struct tftp_fastpath *fp, uint32_t session, uint32_t sent, uint64_t now)
+void tftp_fastpath_session_resume(struct tftp_fastpath *fp, uint32_t session, uint32_t sent,
+				  uint64_t now)
 {
 	struct tftp_slot *slot = &fp->slots[session];
 
-	/* A duplicate ACK that user space ignored is no progress: it must not put off the time-out. */
+	/* A duplicate ACK that user space ignored is no progress: it must not put off the time-out.
+	 */
 	if ((uint32_t)__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != sent)
 		__atomic_store_n(&slot->last, now, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->state, (uint64_t)fp->session[session].epoch << 32 | sent, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->state, (uint64_t)fp->session[session].epoch << 32 | sent,
+			 __ATOMIC_RELEASE);
 }
 
 void tftp_fastpath_session_remove(struct tftp_fastpath *fp, uint32_t session)
@@ -426,9 +447,12 @@ void tftp_fastpath_session_remove(struct tftp_fastpath *fp, uint32_t session)
 	slot_give(fp, session);
 }
 
-/* --- counters ------------------------------------------------------------------------------------------------------ */
+/* --- counters
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-static void read_count(const struct tftp_fastpath *fp, uint32_t which, struct tftp_fastpath_path_stats *ret)
+static void read_count(const struct tftp_fastpath *fp, uint32_t which,
+		       struct tftp_fastpath_path_stats *ret)
 {
 	int cpus = libbpf_num_possible_cpus();
 	struct tftp_count *count = cpus > 0 ? calloc((size_t)cpus, sizeof(*count)) : NULL;

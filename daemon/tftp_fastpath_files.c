@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * File contents for the kernel programs. Files lie in runs of chunks (bpf/tftp_shared.h), first fit; the list is in order
- * of place, so a hole is what lies between two neighbours. A file without references stays until its place is wanted.
+ * File contents for the kernel programs. Files lie in runs of chunks (bpf/tftp_shared.h), first
+ * fit; the list is in order of place, so a hole is what lies between two neighbours. A file without
+ * references stays until its place is wanted.
  */
 #include "daemon/tftp_fastpath_files.h"
 
@@ -75,11 +76,14 @@ static bool same_file(const struct tftp_file_id *a, const struct tftp_file_id *b
 
 static bool same_content(const struct tftp_file_id *a, const struct tftp_file_id *b)
 {
-	return same_file(a, b) && a->size == b->size && same_time(&a->mtime, &b->mtime) && same_time(&a->ctime, &b->ctime);
+	return same_file(a, b) && a->size == b->size && same_time(&a->mtime, &b->mtime) &&
+	       same_time(&a->ctime, &b->ctime);
 }
 
-/* The first hole of `chunks`: returns where the link to the new file belongs, NULL if there is none. */
-static struct tftp_fastpath_file **find_hole(struct tftp_files *files, uint32_t chunks, uint32_t *ret_first)
+/* The first hole of `chunks`: returns where the link to the new file belongs, NULL if there is
+ * none. */
+static struct tftp_fastpath_file **find_hole(struct tftp_files *files, uint32_t chunks,
+					     uint32_t *ret_first)
 {
 	struct tftp_fastpath_file **link = &files->first;
 	uint32_t from = 0;
@@ -137,7 +141,8 @@ void tftp_files_tick(struct tftp_files *files, uint64_t now)
 	}
 }
 
-static struct tftp_fastpath_file *find_content(struct tftp_files *files, const struct tftp_file_id *id)
+static struct tftp_fastpath_file *find_content(struct tftp_files *files,
+					       const struct tftp_file_id *id)
 {
 	struct tftp_fastpath_file *found = NULL;
 
@@ -269,8 +274,9 @@ static int chunk_load(struct tftp_fastpath_file *file, uint32_t index)
 }
 
 /*
- * Changed so recently that another change could leave the same times behind: file systems count time in ticks of up to
- * 10 ms. Such content is good for whoever has it now, but is not found again.
+ * Changed so recently that another change could leave the same times behind: file systems count
+ * time in ticks of up to 10 ms. Such content is good for whoever has it now, but is not found
+ * again.
  */
 static bool file_fresh(const struct tftp_file_id *id)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The cache of file contents in the chunks that the kernel programs read. Used by tftp_fastpath.c and its tests only. It
- * knows nothing of BPF: the chunks are just memory.
+ * The cache of file contents in the chunks that the kernel programs read. Used by tftp_fastpath.c
+ * and its tests only. It knows nothing of BPF: the chunks are just memory.
  */
 #ifndef BOOTWELL_TFTP_FASTPATH_FILES_H
 #define BOOTWELL_TFTP_FASTPATH_FILES_H
@@ -14,8 +14,8 @@
 #include "bpf/tftp_shared.h"
 
 /*
- * How long chunks and slots rest before they are used again, ns. A program that runs this moment may still be reading
- * them; it runs with preemption off, for microseconds.
+ * How long chunks and slots rest before they are used again, ns. A program that runs this moment
+ * may still be reading them; it runs with preemption off, for microseconds.
  */
 #define TFTP_REST_NS 1000000000ull
 
@@ -32,9 +32,10 @@ struct tftp_fastpath_file {
 	struct tftp_fastpath_file *next; /* in order of first_chunk */
 	struct tftp_file_id id;
 	uint32_t first_chunk, chunks;
-	uint32_t loaded; /* chunks; read and written atomically, for loading may be on a helper thread */
+	uint32_t loaded; /* chunks; read and written atomically, for loading may be on a helper
+			    thread */
 	uint32_t refs;
-	int fd;	       /* while loading, else -1 */
+	int fd;        /* while loading, else -1 */
 	bool stale;    /* changed on disk: no new references */
 	uint64_t idle; /* ns, since when it has no references */
 };

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The tiers. Every interface gets the tc program. XDP is put before it where the driver runs XDP itself, no other XDP
- * program is there, and a frame as small as an ACK has room behind it for a block: a probe program stays on the interface
- * until it has seen such a frame (the DHCP or TFTP request is one), and is then replaced, or taken away.
+ * The tiers. Every interface gets the tc program. XDP is put before it where the driver runs XDP
+ * itself, no other XDP program is there, and a frame as small as an ACK has room behind it for a
+ * block: a probe program stays on the interface until it has seen such a frame (the DHCP or TFTP
+ * request is one), and is then replaced, or taken away.
  *
- * All attachments end with the process. XDP and, from Linux 6.6 on, tc are attached by BPF links, which their descriptor
- * holds. Before that a tc filter stays whatever happens to its maker: so the filter is a stub that jumps through a table
- * which the kernel empties when its last descriptor is closed (bpf/tftp_tc.bpf.c). The next start replaces such a stub.
+ * All attachments end with the process. XDP and, from Linux 6.6 on, tc are attached by BPF links,
+ * which their descriptor holds. Before that a tc filter stays whatever happens to its maker: so the
+ * filter is a stub that jumps through a table which the kernel empties when its last descriptor is
+ * closed (bpf/tftp_tc.bpf.c). The next start replaces such a stub.
  */
 #include "daemon/tftp_fastpath_links.h"
 
@@ -25,13 +27,15 @@
 
 #include "bpf/tftp_shared.h"
 
-#define TCX_INGRESS 46 /* BPF_TCX_INGRESS of Linux 6.6, newer than the headers that we build with */
+#define TCX_INGRESS 46 /* BPF_TCX_INGRESS of Linux 6.6, newer than the headers that we build with  \
+			*/
 
 /* Ours among the filters of an interface, by which a stub that a crash left is found again. */
-#define FILTER_HANDLE	1
+#define FILTER_HANDLE   1
 #define FILTER_PRIORITY 0xb007
 
-void tftp_links_init(struct tftp_links *links, enum tftp_fastpath_mode mode, const struct tftp_programs *programs)
+void tftp_links_init(struct tftp_links *links, enum tftp_fastpath_mode mode,
+		     const struct tftp_programs *programs)
 {
 	*links = (struct tftp_links){.mode = mode, .programs = *programs};
 }
@@ -60,7 +64,8 @@ static int link_describe(struct tftp_link *link, char driver[32])
 		r = -errno;
 		goto out;
 	}
-	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER && request.ifr_hwaddr.sa_family != ARPHRD_LOOPBACK) {
+	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER &&
+	    request.ifr_hwaddr.sa_family != ARPHRD_LOOPBACK) {
 		r = -ENOTSUP;
 		goto out;
 	}
@@ -111,7 +116,8 @@ static void detach_filter(struct tftp_link *link)
 
 static int attach_tc(struct tftp_links *links, struct tftp_link *link)
 {
-	link->tcx_fd = bpf_link_create(links->programs.tc, link->ifindex, (enum bpf_attach_type)TCX_INGRESS, NULL);
+	link->tcx_fd = bpf_link_create(links->programs.tc, link->ifindex,
+				       (enum bpf_attach_type)TCX_INGRESS, NULL);
 	if (link->tcx_fd >= 0)
 		return 0;
 	if (link->tcx_fd == -EPERM)
@@ -148,16 +154,19 @@ static void attach_xdp(struct tftp_links *links, struct tftp_link *link, const c
 		link->why = "the probe's table is full";
 		return;
 	}
-	link->xdp_fd = bpf_link_create(probe ? links->programs.probe : links->programs.xdp, link->ifindex, BPF_XDP, &opts);
+	link->xdp_fd = bpf_link_create(probe ? links->programs.probe : links->programs.xdp,
+				       link->ifindex, BPF_XDP, &opts);
 	if (link->xdp_fd < 0) {
-		link->why = link->xdp_fd == -EBUSY ? "another XDP program is on the interface" :
-						     "its driver does not run XDP (or not with this MTU)";
+		link->why = link->xdp_fd == -EBUSY
+				    ? "another XDP program is on the interface"
+				    : "its driver does not run XDP (or not with this MTU)";
 		link->xdp_fd = -1;
 		return;
 	}
 	link->probing = probe;
 	link->tier = probe ? TFTP_FASTPATH_TIER_TC : TFTP_FASTPATH_TIER_XDP;
-	link->why = probe ? "the probe for XDP has seen no small frame yet" : "the configuration says XDP";
+	link->why = probe ? "the probe for XDP has seen no small frame yet"
+			  : "the configuration says XDP";
 }
 
 static void drop_xdp(struct tftp_links *links, struct tftp_link *link)
@@ -212,7 +221,8 @@ int tftp_links_attach(struct tftp_links *links, int ifindex)
 			link = &links->link[i];
 	if (!link)
 		return -ENOSPC;
-	*link = (struct tftp_link){.ifindex = ifindex, .tier = TFTP_FASTPATH_TIER_TC, .xdp_fd = -1, .tcx_fd = -1};
+	*link = (struct tftp_link){
+		.ifindex = ifindex, .tier = TFTP_FASTPATH_TIER_TC, .xdp_fd = -1, .tcx_fd = -1};
 	r = link_describe(link, driver);
 	if (r == 0)
 		r = attach_tc(links, link);

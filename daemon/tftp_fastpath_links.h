@@ -16,10 +16,10 @@ struct tftp_link {
 	const char *why;
 	uint8_t mac[6];
 	uint32_t mtu;
-	int xdp_fd;    /* BPF link, -1 none */
-	int tcx_fd;    /* BPF link, -1 none */
-	bool filter;   /* an old-style tc filter was made */
-	bool probing;  /* the probe is what xdp_fd runs */
+	int xdp_fd;   /* BPF link, -1 none */
+	int tcx_fd;   /* BPF link, -1 none */
+	bool filter;  /* an old-style tc filter was made */
+	bool probing; /* the probe is what xdp_fd runs */
 };
 
 /* Descriptors of loaded programs and maps; -1 where there is none. */
@@ -34,7 +34,8 @@ struct tftp_links {
 	struct tftp_link link[TFTP_LINKS_MAX];
 };
 
-void tftp_links_init(struct tftp_links *links, enum tftp_fastpath_mode mode, const struct tftp_programs *programs);
+void tftp_links_init(struct tftp_links *links, enum tftp_fastpath_mode mode,
+		     const struct tftp_programs *programs);
 void tftp_links_done(struct tftp_links *links);
 struct tftp_link *tftp_links_find(const struct tftp_links *links, int ifindex);
 /* As tftp_fastpath_attach(). */

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A TFTP client that checks every byte it gets, for benchmarks and tests: one transfer after another, or many at once
- * from one thread. Plain sockets only, so that every server meets the same client.
+ * A TFTP client that checks every byte it gets, for benchmarks and tests: one transfer after
+ *another, or many at once from one thread. Plain sockets only, so that every server meets the same
+ *client.
  *
- *	tool_tftp_client -s ADDRESS [-p PORT] -f NAME -c LOCAL_COPY [-b BLKSIZE] [-w WINDOWSIZE] [-j AT_ONCE] [-n COUNT]
+ *	tool_tftp_client -s ADDRESS [-p PORT] -f NAME -c LOCAL_COPY [-b BLKSIZE] [-w WINDOWSIZE] [-j
+ *AT_ONCE] [-n COUNT]
  *			 [-t TIMEOUT_MS] [-T TRIES] [-d DUPLICATE_PERCENT] [-S SECONDS] [-k SECONDS]
  *			 [-P PROCESSES]
  *
- * Ends with one line: transfers, blocks, bytes, seconds, blocks/s, the client's CPU seconds, retries, duplicates seen.
- * Status 1 if a transfer failed or a byte differed. Without -b, -w and -k no option is asked for. -S starts new transfers
- * only so long (in place of -n). -d sends that share of ACKs twice. -k asks for the timeout option (RFC 2349).
- * -P shares -j and -n among so many processes.
+ * Ends with one line: transfers, blocks, bytes, seconds, blocks/s, the client's CPU seconds,
+ *retries, duplicates seen. Status 1 if a transfer failed or a byte differed. Without -b, -w and -k
+ *no option is asked for. -S starts new transfers only so long (in place of -n). -d sends that share
+ *of ACKs twice. -k asks for the timeout option (RFC 2349). -P shares -j and -n among so many
+ *processes.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,18 +39,19 @@ static struct {
 	const char *name;
 	const uint8_t *content;
 	uint64_t size;
-	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option, processes;
+	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option,
+		processes;
 	double seconds;
 } opt = {.window = 1, .at_once = 1, .count = 1, .timeout_ms = 1000, .tries = 20, .processes = 1};
 
 struct transfer {
 	int fd;
-	bool begun;	   /* the server has answered: the socket is connected to its port */
-	uint32_t block;	   /* received in order */
-	uint32_t acked;	   /* last ACK sent */
+	bool begun;     /* the server has answered: the socket is connected to its port */
+	uint32_t block; /* received in order */
+	uint32_t acked; /* last ACK sent */
 	unsigned int blksize, window;
 	unsigned int tries;
-	bool gap; /* an ACK for a gap was sent since the last block in order */
+	bool gap;      /* an ACK for a gap was sent since the last block in order */
 	uint64_t last; /* ns */
 	uint8_t packet[600];
 	unsigned int length; /* of the request in it */
@@ -81,11 +85,17 @@ static unsigned int make_request(uint8_t *packet, size_t room)
 	n += (unsigned int)snprintf((char *)packet + n, room - n, "%s", opt.name) + 1;
 	n += (unsigned int)snprintf((char *)packet + n, room - n, "octet") + 1;
 	if (opt.blksize)
-		n += (unsigned int)snprintf((char *)packet + n, room - n, "blksize%c%u", 0, opt.blksize) + 1;
+		n += (unsigned int)snprintf((char *)packet + n, room - n, "blksize%c%u", 0,
+					    opt.blksize) +
+		     1;
 	if (opt.window != 1)
-		n += (unsigned int)snprintf((char *)packet + n, room - n, "windowsize%c%u", 0, opt.window) + 1;
+		n += (unsigned int)snprintf((char *)packet + n, room - n, "windowsize%c%u", 0,
+					    opt.window) +
+		     1;
 	if (opt.timeout_option)
-		n += (unsigned int)snprintf((char *)packet + n, room - n, "timeout%c%u", 0, opt.timeout_option) + 1;
+		n += (unsigned int)snprintf((char *)packet + n, room - n, "timeout%c%u", 0,
+					    opt.timeout_option) +
+		     1;
 	return n;
 }
 
@@ -99,12 +109,14 @@ static void transfer_begin(struct transfer *t)
 		fail("socket");
 	setsockopt(t->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (opt.at_once == 1) {
-		struct timeval tv = {.tv_sec = opt.timeout_ms / 1000, .tv_usec = opt.timeout_ms % 1000 * 1000};
+		struct timeval tv = {.tv_sec = opt.timeout_ms / 1000,
+				     .tv_usec = opt.timeout_ms % 1000 * 1000};
 
 		setsockopt(t->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	}
 	t->length = make_request(t->packet, sizeof(t->packet));
-	if (sendto(t->fd, t->packet, t->length, 0, (struct sockaddr *)&opt.server, sizeof(opt.server)) < 0)
+	if (sendto(t->fd, t->packet, t->length, 0, (struct sockaddr *)&opt.server,
+		   sizeof(opt.server)) < 0)
 		fail("sendto");
 }
 
@@ -126,7 +138,8 @@ static bool transfer_retry(struct transfer *t)
 	total.retries++;
 	t->last = now_ns();
 	if (!t->begun)
-		sendto(t->fd, t->packet, t->length, 0, (struct sockaddr *)&opt.server, sizeof(opt.server));
+		sendto(t->fd, t->packet, t->length, 0, (struct sockaddr *)&opt.server,
+		       sizeof(opt.server));
 	else
 		send_ack(t);
 	return true;
@@ -189,7 +202,8 @@ static int take_data(struct transfer *t, const uint8_t *p, size_t n)
 	return 0;
 }
 
-static int take_packet(struct transfer *t, const uint8_t *p, size_t n, const struct sockaddr_in *from)
+static int take_packet(struct transfer *t, const uint8_t *p, size_t n,
+		       const struct sockaddr_in *from)
 {
 	if (n < 4)
 		return complain("short packet", t);
@@ -217,8 +231,9 @@ static int take_packet(struct transfer *t, const uint8_t *p, size_t n, const str
 }
 
 /*
- * Receives what is there: 0 go on, 1 done, -1 failed. At most a window at a time when not waiting: where the kernel itself
- * answers, an ACK brings the next block at once, and the other transfers would starve.
+ * Receives what is there: 0 go on, 1 done, -1 failed. At most a window at a time when not waiting:
+ * where the kernel itself answers, an ACK brings the next block at once, and the other transfers
+ * would starve.
  */
 static int transfer_receive(struct transfer *t, bool wait)
 {
@@ -229,9 +244,10 @@ static int transfer_receive(struct transfer *t, bool wait)
 
 	while (r == 0 && (wait || packets++ < t->window)) {
 		socklen_t length = sizeof(from);
-		ssize_t n = t->begun ? recv(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT) :
-				       recvfrom(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT,
-						(struct sockaddr *)&from, &length);
+		ssize_t n =
+			t->begun ? recv(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT)
+				 : recvfrom(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT,
+					    (struct sockaddr *)&from, &length);
 
 		if (n < 0 && errno == EAGAIN)
 			return wait && !transfer_retry(t) ? complain("time-out", t) : 0;
@@ -252,7 +268,8 @@ static void transfer_end(struct transfer *t, int result)
 
 static bool more(uint64_t started, uint64_t begun_at)
 {
-	return opt.seconds > 0 ? (double)(now_ns() - begun_at) < opt.seconds * 1e9 : started < opt.count;
+	return opt.seconds > 0 ? (double)(now_ns() - begun_at) < opt.seconds * 1e9
+			       : started < opt.count;
 }
 
 static void run_one_by_one(uint64_t begun_at)
@@ -274,7 +291,8 @@ static void check_timeouts(struct transfer *t, int *ret_open)
 	uint64_t now = now_ns();
 
 	for (unsigned int i = 0; i < opt.at_once; i++)
-		if (t[i].fd >= 0 && now > t[i].last && now - t[i].last > opt.timeout_ms * 1000000ull && !transfer_retry(&t[i])) {
+		if (t[i].fd >= 0 && now > t[i].last &&
+		    now - t[i].last > opt.timeout_ms * 1000000ull && !transfer_retry(&t[i])) {
 			transfer_end(&t[i], complain("time-out", &t[i]));
 			(*ret_open)--;
 		}
@@ -338,28 +356,59 @@ static void read_arguments(int argc, char **argv)
 	opt.server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(69)};
 	while ((c = getopt(argc, argv, "s:p:f:c:b:w:j:n:t:T:d:S:k:P:")) != -1)
 		switch (c) {
-		case 's': inet_pton(AF_INET, optarg, &opt.server.sin_addr); break;
-		case 'p': opt.server.sin_port = htons((uint16_t)atoi(optarg)); break;
-		case 'f': opt.name = optarg; break;
-		case 'c': fd = open(optarg, O_RDONLY | O_CLOEXEC); break;
-		case 'b': opt.blksize = (unsigned int)atoi(optarg); break;
-		case 'w': opt.window = (unsigned int)atoi(optarg); break;
-		case 'j': opt.at_once = (unsigned int)atoi(optarg); break;
-		case 'n': opt.count = (unsigned int)atoi(optarg); break;
-		case 't': opt.timeout_ms = (unsigned int)atoi(optarg); break;
-		case 'T': opt.tries = (unsigned int)atoi(optarg); break;
-		case 'd': opt.duplicate = (unsigned int)atoi(optarg); break;
-		case 'P': opt.processes = (unsigned int)atoi(optarg); break;
-		case 'k': opt.timeout_option = (unsigned int)atoi(optarg); break;
-		case 'S': opt.seconds = atof(optarg); break;
-		default: exit(2);
+		case 's':
+			inet_pton(AF_INET, optarg, &opt.server.sin_addr);
+			break;
+		case 'p':
+			opt.server.sin_port = htons((uint16_t)atoi(optarg));
+			break;
+		case 'f':
+			opt.name = optarg;
+			break;
+		case 'c':
+			fd = open(optarg, O_RDONLY | O_CLOEXEC);
+			break;
+		case 'b':
+			opt.blksize = (unsigned int)atoi(optarg);
+			break;
+		case 'w':
+			opt.window = (unsigned int)atoi(optarg);
+			break;
+		case 'j':
+			opt.at_once = (unsigned int)atoi(optarg);
+			break;
+		case 'n':
+			opt.count = (unsigned int)atoi(optarg);
+			break;
+		case 't':
+			opt.timeout_ms = (unsigned int)atoi(optarg);
+			break;
+		case 'T':
+			opt.tries = (unsigned int)atoi(optarg);
+			break;
+		case 'd':
+			opt.duplicate = (unsigned int)atoi(optarg);
+			break;
+		case 'P':
+			opt.processes = (unsigned int)atoi(optarg);
+			break;
+		case 'k':
+			opt.timeout_option = (unsigned int)atoi(optarg);
+			break;
+		case 'S':
+			opt.seconds = atof(optarg);
+			break;
+		default:
+			exit(2);
 		}
 	if (fd < 0 || !opt.name || fstat(fd, &st) || !opt.at_once) {
-		fprintf(stderr, "tool_tftp_client: -s ADDRESS, -f NAME and -c LOCAL_COPY are needed\n");
+		fprintf(stderr,
+			"tool_tftp_client: -s ADDRESS, -f NAME and -c LOCAL_COPY are needed\n");
 		exit(2);
 	}
 	opt.size = (uint64_t)st.st_size;
-	opt.content = opt.size ? mmap(NULL, opt.size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0) : (const uint8_t *)"";
+	opt.content = opt.size ? mmap(NULL, opt.size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0)
+			       : (const uint8_t *)"";
 	if (opt.content == MAP_FAILED)
 		fail("mmap");
 }
@@ -375,7 +424,8 @@ static void run(uint64_t begun_at)
 /* The same in several processes, counted together. */
 static void run_processes(uint64_t begun_at)
 {
-	struct total *each = mmap(NULL, opt.processes * sizeof(*each), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct total *each = mmap(NULL, opt.processes * sizeof(*each), PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (each == MAP_FAILED)
 		fail("mmap");
@@ -421,10 +471,12 @@ int main(int argc, char **argv)
 		run(begun_at);
 	seconds = (double)(now_ns() - begun_at) / 1e9;
 	cpu = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN);
-	printf("transfers=%llu failed=%llu blocks=%llu bytes=%llu seconds=%.4f blocks_per_second=%.0f cpu=%.4f retries=%llu "
+	printf("transfers=%llu failed=%llu blocks=%llu bytes=%llu seconds=%.4f "
+	       "blocks_per_second=%.0f cpu=%.4f retries=%llu "
 	       "duplicates=%llu\n",
-	       (unsigned long long)total.transfers, (unsigned long long)total.failed, (unsigned long long)total.blocks,
-	       (unsigned long long)total.bytes, seconds, (double)total.blocks / seconds, cpu,
-	       (unsigned long long)total.retries, (unsigned long long)total.duplicates);
+	       (unsigned long long)total.transfers, (unsigned long long)total.failed,
+	       (unsigned long long)total.blocks, (unsigned long long)total.bytes, seconds,
+	       (double)total.blocks / seconds, cpu, (unsigned long long)total.retries,
+	       (unsigned long long)total.duplicates);
 	return total.failed ? 1 : 0;
 }

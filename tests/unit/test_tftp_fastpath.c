@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The two kernel programs against a model written here from the protocol's rules alone: the same frames, crafted and
- * random, go through BPF_PROG_TEST_RUN of both, and each gives the model's reply, byte for byte, or passes the frame
- * unchanged. In a network namespace of its own; the programs are attached to its loopback.
+ * The two kernel programs against a model written here from the protocol's rules alone: the same
+ * frames, crafted and random, go through BPF_PROG_TEST_RUN of both, and each gives the model's
+ * reply, byte for byte, or passes the frame unchanged. In a network namespace of its own; the
+ * programs are attached to its loopback.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -25,17 +26,18 @@
 #include "tests/unit/tftp_frames.h"
 #include "tests/unit/unit.h"
 
-#define CLIENT	     0x0a000002u
-#define SERVER	     0x0a000001u
-#define CLIENT_PORT  2070
-#define SERVER_PORT  40000
-#define LOOPBACK     1
-#define MEMORY	     (8u << 20)
-#define SECOND	     1000000000ull
+#define CLIENT      0x0a000002u
+#define SERVER      0x0a000001u
+#define CLIENT_PORT 2070
+#define SERVER_PORT 40000
+#define LOOPBACK    1
+#define MEMORY      (8u << 20)
+#define SECOND      1000000000ull
 
 static struct tftp_fastpath *fastpath;
 
-/* --- files and sessions -------------------------------------------------------------------------------------------- */
+/* --- files and sessions
+ * -------------------------------------------------------------------------------------------- */
 
 struct content {
 	uint8_t *bytes;
@@ -52,7 +54,9 @@ static void content_make(struct content *c, uint32_t size)
 		c->bytes[i] = (uint8_t)rnd(256);
 	c->fd = memfd_create("content", MFD_CLOEXEC);
 	CU_ASSERT_EQUAL_FATAL(write(c->fd, c->bytes, size), (ssize_t)size);
-	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_file_get(fastpath, c->fd, tftp_fastpath_clock() + 10 * SECOND, &c->file), 0);
+	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_file_get(fastpath, c->fd,
+						     tftp_fastpath_clock() + 10 * SECOND, &c->file),
+			      0);
 	while (tftp_fastpath_file_load(c->file, 1 << 16) == 1)
 		;
 	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_file_load(c->file, 1), 0);
@@ -71,7 +75,8 @@ struct transfer {
 	uint32_t session;
 };
 
-static void transfer_start(struct transfer *t, struct content *content, uint16_t blksize, uint16_t windowsize)
+static void transfer_start(struct transfer *t, struct content *content, uint16_t blksize,
+			   uint16_t windowsize)
 {
 	t->content = content;
 	t->is = (struct tftp_fastpath_transfer){
@@ -84,10 +89,13 @@ static void transfer_start(struct transfer *t, struct content *content, uint16_t
 		.windowsize = windowsize,
 		.now = tftp_fastpath_clock() + 10 * SECOND, /* so that slots have rested */
 	};
-	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_session_add(fastpath, &t->is, content->file, &t->session), 0);
+	CU_ASSERT_EQUAL_FATAL(
+		tftp_fastpath_session_add(fastpath, &t->is, content->file, &t->session), 0);
 }
 
-/* --- frames ------------------------------------------------------------------------------------------------------- */
+/* --- frames
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void make_ack(struct frame *f, uint32_t block)
 {
@@ -98,7 +106,8 @@ static void make_ack(struct frame *f, uint32_t block)
 }
 
 /* The reply goes to the station that the ACK came from. */
-static void make_data(struct frame *f, const struct transfer *t, uint32_t block, const struct frame *ack)
+static void make_data(struct frame *f, const struct transfer *t, uint32_t block,
+		      const struct frame *ack)
 {
 	uint32_t offset = (block - 1) * t->is.blksize;
 	uint32_t data = t->content->size - offset;
@@ -112,7 +121,9 @@ static void make_data(struct frame *f, const struct transfer *t, uint32_t block,
 	seal(f);
 }
 
-/* --- the model ----------------------------------------------------------------------------------------------------- */
+/* --- the model
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 /* Is it an ACK of our transfer that the kernel may answer? */
 static bool model_takes(const struct frame *f, const struct transfer *t, uint32_t sent)
@@ -121,12 +132,15 @@ static bool model_takes(const struct frame *f, const struct transfer *t, uint32_
 	static const uint8_t zero[6];
 	bool full, partial;
 
-	if (f->length < 46 || get16(b + 12) != 0x0800 || b[14] != 0x45 || b[23] != 17 || get16(b + 16) != 32)
+	if (f->length < 46 || get16(b + 12) != 0x0800 || b[14] != 0x45 || b[23] != 17 ||
+	    get16(b + 16) != 32)
 		return false;
-	if (get16(b + 20) & 0xbfff || get16(b + 38) != 12 || get16(b + 42) != 4 || get16(b + 44) != (uint16_t)sent)
+	if (get16(b + 20) & 0xbfff || get16(b + 38) != 12 || get16(b + 42) != 4 ||
+	    get16(b + 44) != (uint16_t)sent)
 		return false;
-	if (get32(b + 26) != t->is.client || get32(b + 30) != t->is.server || get16(b + 34) != t->is.client_port ||
-	    get16(b + 36) != t->is.server_port || memcmp(b, zero, 6))
+	if (get32(b + 26) != t->is.client || get32(b + 30) != t->is.server ||
+	    get16(b + 34) != t->is.client_port || get16(b + 36) != t->is.server_port ||
+	    memcmp(b, zero, 6))
 		return false;
 	if (fold(add(0, b + 14, 20)) != 0xffff)
 		return false;
@@ -149,7 +163,9 @@ static uint32_t model_count(const struct transfer *t, uint32_t sent)
 	return count;
 }
 
-/* --- running ------------------------------------------------------------------------------------------------------- */
+/* --- running
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct outcome {
 	int verdict; /* of the program */
@@ -157,14 +173,15 @@ struct outcome {
 	uint32_t sent; /* afterwards */
 };
 
-static void run(enum tftp_fastpath_tier tier, const struct transfer *t, uint32_t sent, const struct frame *in,
-		struct outcome *o)
+static void run(enum tftp_fastpath_tier tier, const struct transfer *t, uint32_t sent,
+		const struct frame *in, struct outcome *o)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length, .data_out = o->out.b,
-		    .data_size_out = sizeof(o->out.b), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length,
+		    .data_out = o->out.b, .data_size_out = sizeof(o->out.b), .repeat = 1);
 
 	tftp_fastpath_session_resume(fastpath, t->session, sent, 1);
-	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts),
+			      0);
 	o->verdict = (int)opts.retval;
 	o->out.length = opts.data_size_out;
 	o->sent = tftp_fastpath_session_peek(fastpath, t->session, NULL);
@@ -176,7 +193,8 @@ static bool same(const struct frame *a, const struct frame *b)
 }
 
 /* One frame through both programs: true if both do as the model does. */
-static bool agree(const struct transfer *t, uint32_t sent, const struct frame *in, bool *ret_answered)
+static bool agree(const struct transfer *t, uint32_t sent, const struct frame *in,
+		  bool *ret_answered)
 {
 	uint32_t count = model_takes(in, t, sent) ? model_count(t, sent) : 0;
 	bool partial = count && get16(in->b + 40) && udp_sum(in->b) != 0xffff;
@@ -188,17 +206,18 @@ static bool agree(const struct transfer *t, uint32_t sent, const struct frame *i
 		make_data(&want, t, sent + 1, in);
 	*ret_answered = count == 1;
 	run(TFTP_FASTPATH_TIER_XDP, t, sent, in, &o);
-	good &= o.verdict == (count == 1 ? XDP_TX : XDP_PASS) && same(&o.out, &want) && o.sent == sent + (count == 1);
+	good &= o.verdict == (count == 1 ? XDP_TX : XDP_PASS) && same(&o.out, &want) &&
+		o.sent == sent + (count == 1);
 	if (count > 1)
 		return good; /* tc's windows have a test of their own */
 	run(TFTP_FASTPATH_TIER_TC, t, sent, in, &o);
 	if (count == 1 && partial) /* the rest of the sum is added when the buffer leaves */
 		put16(want.b + 40, fold(add(17 + get16(want.b + 38), want.b + 26, 8)));
-	good &= o.verdict == (count == 1 ? TC_ACT_REDIRECT : TC_ACT_UNSPEC) && same(&o.out, &want) &&
-		o.sent == sent + (count == 1);
+	good &= o.verdict == (count == 1 ? TC_ACT_REDIRECT : TC_ACT_UNSPEC) &&
+		same(&o.out, &want) && o.sent == sent + (count == 1);
 	if (!good) {
-		printf("# block after %u, blksize %u, size %u, verdict %d, frame", sent, t->is.blksize, t->content->size,
-		       o.verdict);
+		printf("# block after %u, blksize %u, size %u, verdict %d, frame", sent,
+		       t->is.blksize, t->content->size, o.verdict);
 		for (uint32_t i = 0; i < in->length && i < 64; i++)
 			printf(" %02x", in->b[i]);
 		printf("\n");
@@ -211,8 +230,9 @@ static void test_tftp_fastpath_answers_every_block(void)
 	static const struct {
 		uint32_t size;
 		uint16_t blksize;
-	} cases[] = {{100000, 512}, {100000, 1468}, {99996, 1432}, {51200, 1024}, {51213, 1024}, {51214, 1024},
-		     {13, 512},	    {14, 512},	    {0, 512},	    {30000, 2048}, {20000, 16},	  {14336, 512}};
+	} cases[] = {{100000, 512}, {100000, 1468}, {99996, 1432}, {51200, 1024},
+		     {51213, 1024}, {51214, 1024},  {13, 512},     {14, 512},
+		     {0, 512},      {30000, 2048},  {20000, 16},   {14336, 512}};
 	struct transfer t;
 	struct content c;
 	struct frame ack;
@@ -294,7 +314,8 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 
 	content_make(&c, 100000);
 	transfer_start(&t, &c, 512, 1);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
+	     tier++) {
 		int pass = tier == TFTP_FASTPATH_TIER_XDP ? XDP_PASS : TC_ACT_UNSPEC;
 		uint64_t last, now;
 
@@ -307,14 +328,16 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 		CU_ASSERT(last > 1); /* the time of sending was noted */
 		opts.data_size_in = duplicate.length;
 		opts.data_size_out = sizeof(o.out.b);
-		CU_ASSERT_EQUAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+		CU_ASSERT_EQUAL(
+			bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
 		CU_ASSERT_EQUAL((int)opts.retval, pass);
 		CU_ASSERT_EQUAL(tftp_fastpath_session_peek(fastpath, t.session, NULL), 8);
 		/* Paused: not even the right one. */
 		CU_ASSERT_EQUAL(tftp_fastpath_session_pause(fastpath, t.session, NULL), 8);
 		make_ack(&ack, 8);
 		opts.data_size_out = sizeof(o.out.b);
-		CU_ASSERT_EQUAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+		CU_ASSERT_EQUAL(
+			bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
 		CU_ASSERT_EQUAL((int)opts.retval, pass);
 		CU_ASSERT_EQUAL(tftp_fastpath_session_peek(fastpath, t.session, NULL), 8);
 		run(tier, &t, 8, &ack, &o);
@@ -331,10 +354,13 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 	}
 	tftp_fastpath_session_remove(fastpath, t.session);
 	make_ack(&ack, 9);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
+	     tier++) {
 		opts.data_size_out = sizeof(o.out.b);
-		CU_ASSERT_EQUAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
-		CU_ASSERT_EQUAL((int)opts.retval, tier == TFTP_FASTPATH_TIER_XDP ? XDP_PASS : TC_ACT_UNSPEC);
+		CU_ASSERT_EQUAL(
+			bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+		CU_ASSERT_EQUAL((int)opts.retval,
+				tier == TFTP_FASTPATH_TIER_XDP ? XDP_PASS : TC_ACT_UNSPEC);
 	}
 	content_free(&c);
 }
@@ -342,7 +368,8 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 /* What left by the loopback: clones are really sent, also in a test run. */
 static int listen_outgoing(void)
 {
-	struct sockaddr_ll any = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = LOOPBACK};
+	struct sockaddr_ll any = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = LOOPBACK};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
 
 	CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
@@ -408,8 +435,10 @@ static void test_tftp_fastpath_sends_windows_by_tc(void)
 /* As an option: no UDP checksum at all, which RFC 768 writes as 0. */
 static void test_tftp_fastpath_zero_checksums(void)
 {
-	const struct tftp_fastpath_config config = {
-		.mode = TFTP_FASTPATH_AUTO, .memory = 1 << 20, .sessions_max = 1, .zero_checksums = true};
+	const struct tftp_fastpath_config config = {.mode = TFTP_FASTPATH_AUTO,
+						    .memory = 1 << 20,
+						    .sessions_max = 1,
+						    .zero_checksums = true};
 	struct tftp_fastpath *real = fastpath;
 	struct frame ack, want;
 	struct transfer t;
@@ -423,7 +452,8 @@ static void test_tftp_fastpath_zero_checksums(void)
 	make_ack(&ack, 0);
 	make_data(&want, &t, 1, &ack);
 	put16(want.b + 40, 0);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
+	     tier++) {
 		run(tier, &t, 0, &ack, &o);
 		CU_ASSERT(same(&o.out, &want));
 	}
@@ -445,7 +475,8 @@ static void test_tftp_fastpath_counts_by_path(void)
 	transfer_start(&t, &c, 512, 1);
 	tftp_fastpath_stats(fastpath, &before);
 	CU_ASSERT_EQUAL(before.sessions, 1);
-	CU_ASSERT(before.files >= 1 && before.memory_used >= 1000 && before.memory_used <= before.memory);
+	CU_ASSERT(before.files >= 1 && before.memory_used >= 1000 &&
+		  before.memory_used <= before.memory);
 	make_ack(&ack, 0);
 	run(TFTP_FASTPATH_TIER_XDP, &t, 0, &ack, &o);
 	make_ack(&ack, 1);
@@ -512,7 +543,8 @@ static void test_tftp_fastpath_table_of_sessions_is_bounded(void)
 	while (n)
 		tftp_fastpath_session_remove(fastpath, session[--n]);
 	tftp_fastpath_session_remove(fastpath, t.session);
-	/* A slot that was just given back may still be read by a program: it is not used at once. */
+	/* A slot that was just given back may still be read by a program: it is not used at once.
+	 */
 	t.is.now = tftp_fastpath_clock() - SECOND / 2; /* the caller's clock may be late */
 	for (; n < 300 && tftp_fastpath_session_add(fastpath, &t.is, c.file, &session[n]) == 0; n++)
 		t.is.client_port++;
@@ -543,7 +575,8 @@ int main(int argc, char **argv)
 	struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	int r, s;
 
-	if (unshare(CLONE_NEWNET) || (s = socket(AF_INET, SOCK_DGRAM, 0)) < 0 || ioctl(s, SIOCSIFFLAGS, &up)) {
+	if (unshare(CLONE_NEWNET) || (s = socket(AF_INET, SOCK_DGRAM, 0)) < 0 ||
+	    ioctl(s, SIOCSIFFLAGS, &up)) {
 		printf("1..0 # SKIP network namespaces cannot be made: %s\n", strerror(errno));
 		return 77;
 	}

@@ -75,8 +75,15 @@ static uint16_t sum_of(const uint8_t *p, uint32_t n)
 
 static void test_tftp_fastpath_files_hold_each_block_whole_with_its_sum(void)
 {
-	static const uint32_t sizes[] = {0, 1, 511, TFTP_STRIDE - 1, TFTP_STRIDE, TFTP_STRIDE + 1, TFTP_CHUNK_DATA,
-					 3 * TFTP_STRIDE + 77, 7 * TFTP_STRIDE};
+	static const uint32_t sizes[] = {0,
+					 1,
+					 511,
+					 TFTP_STRIDE - 1,
+					 TFTP_STRIDE,
+					 TFTP_STRIDE + 1,
+					 TFTP_CHUNK_DATA,
+					 3 * TFTP_STRIDE + 77,
+					 7 * TFTP_STRIDE};
 	static const uint32_t blksizes[] = {512, 1432, 1468, 2048};
 	unsigned int wrong = 0;
 
@@ -90,10 +97,14 @@ static void test_tftp_fastpath_files_hold_each_block_whole_with_its_sum(void)
 		file = get_loaded(fd);
 		for (unsigned int b = 0; b < sizeof(blksizes) / sizeof(blksizes[0]); b++)
 			for (uint32_t offset = 0; offset <= sizes[s]; offset += blksizes[b]) {
-				uint32_t length = sizes[s] - offset < blksizes[b] ? sizes[s] - offset : blksizes[b];
+				uint32_t length = sizes[s] - offset < blksizes[b]
+							  ? sizes[s] - offset
+							  : blksizes[b];
 				uint32_t at = offset % TFTP_STRIDE;
-				const struct tftp_chunk *c = &memory[file->first_chunk + offset / TFTP_STRIDE];
-				uint16_t from = c->sums[at / 4], to = c->sums[(at + length + 3) / 4];
+				const struct tftp_chunk *c =
+					&memory[file->first_chunk + offset / TFTP_STRIDE];
+				uint16_t from = c->sums[at / 4],
+					 to = c->sums[(at + length + 3) / 4];
 				uint32_t sum = tftp_shared_fold((uint64_t)to + 0xffff - from);
 
 				CU_ASSERT_FATAL(offset / TFTP_STRIDE < file->chunks);
@@ -147,7 +158,8 @@ static void test_tftp_fastpath_files_changed_one_is_a_new_generation(void)
 	new = get_loaded(fd);
 	CU_ASSERT_PTR_NOT_EQUAL(old, new);
 	CU_ASSERT_NOT_EQUAL(old->first_chunk, new->first_chunk);
-	CU_ASSERT(!memcmp(memory[old->first_chunk].data, bytes, 1000)); /* for those who began with it */
+	CU_ASSERT(!memcmp(memory[old->first_chunk].data, bytes,
+			  1000)); /* for those who began with it */
 	CU_ASSERT(!memcmp(memory[new->first_chunk].data, "changed", 7));
 	tftp_files_tick(&files, later());
 	CU_ASSERT_EQUAL(files.files, 2); /* still in use */
@@ -224,7 +236,8 @@ static void test_tftp_fastpath_files_loading_goes_on_where_it_stopped(void)
 	CU_ASSERT_EQUAL(r, 0);
 	CU_ASSERT(steps > 1 && steps < 6);
 	for (uint32_t i = 0; i < 5; i++)
-		CU_ASSERT(!memcmp(memory[file->first_chunk + i].data, bytes + i * TFTP_STRIDE, TFTP_STRIDE));
+		CU_ASSERT(!memcmp(memory[file->first_chunk + i].data, bytes + i * TFTP_STRIDE,
+				  TFTP_STRIDE));
 	tftp_fastpath_file_put(file);
 	close(fd);
 	free(bytes);

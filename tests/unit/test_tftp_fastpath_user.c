@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The kernel programs against the TFTP server in user space: the same frames, in the same state of a transfer. Whatever a
- * program answers, the server answers with the same datagram; what the server would not answer, no program answers. The
- * server runs in this process on one end of a veth pair, in a network namespace of its own; frames go in at the other.
+ * The kernel programs against the TFTP server in user space: the same frames, in the same state of
+ * a transfer. Whatever a program answers, the server answers with the same datagram; what the
+ * server would not answer, no program answers. The server runs in this process on one end of a veth
+ * pair, in a network namespace of its own; frames go in at the other.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -28,12 +29,12 @@
 #include "tests/unit/tftp_frames.h"
 #include "tests/unit/unit.h"
 
-#define CLIENT	 0x0a000002u
-#define SERVER	 0x0a000001u
+#define CLIENT   0x0a000002u
+#define SERVER   0x0a000001u
 #define STRANGER 0x0a000003u /* has a rate of its own */
 #define LOOPBACK 1
-#define SIZE	 60000u
-#define SECOND	 1000000000ull
+#define SIZE     60000u
+#define SECOND   1000000000ull
 
 static char folder[] = "/tmp/bootwell-test.XXXXXX";
 static uint8_t content[SIZE];
@@ -44,7 +45,8 @@ static struct tftp_fastpath_file *file;
 static int inject, watch; /* AF_PACKET sockets: in at v1, what leaves v0 */
 static uint8_t server_mac[6];
 
-/* --- the server, one moment at a time ------------------------------------------------------------------------------ */
+/* --- the server, one moment at a time
+ * ------------------------------------------------------------------------------ */
 
 static void stop(void *arg)
 {
@@ -61,8 +63,8 @@ static void pump(void)
 /* Its UDP checksum is what a local sender leaves to the hardware: the sum of the pseudo header. */
 static bool is_partial(const struct frame *f)
 {
-	return f->length >= 46 && get16(f->b + 12) == 0x0800 && f->b[14] == 0x45 && f->b[23] == 17 &&
-	       get16(f->b + 40) == fold(add(17 + get16(f->b + 38), f->b + 26, 8));
+	return f->length >= 46 && get16(f->b + 12) == 0x0800 && f->b[14] == 0x45 &&
+	       f->b[23] == 17 && get16(f->b + 40) == fold(add(17 + get16(f->b + 38), f->b + 26, 8));
 }
 
 static void put_frame(const struct frame *f)
@@ -93,17 +95,19 @@ static bool next_sent(struct frame *f, uint16_t port)
 	socklen_t n = sizeof(from);
 	ssize_t got;
 
-	while ((got = recvfrom(watch, f->b, sizeof(f->b), MSG_DONTWAIT, (struct sockaddr *)&from, &n)) > 0) {
+	while ((got = recvfrom(watch, f->b, sizeof(f->b), MSG_DONTWAIT, (struct sockaddr *)&from,
+			       &n)) > 0) {
 		n = sizeof(from);
 		f->length = (uint32_t)got;
-		if (from.sll_pkttype == PACKET_OUTGOING && got >= 44 && get16(f->b + 12) == 0x0800 && f->b[23] == 17 &&
-		    get16(f->b + 36) == port)
+		if (from.sll_pkttype == PACKET_OUTGOING && got >= 44 &&
+		    get16(f->b + 12) == 0x0800 && f->b[23] == 17 && get16(f->b + 36) == port)
 			return true;
 	}
 	return false;
 }
 
-/* --- a transfer, in both --------------------------------------------------------------------------------------------- */
+/* --- a transfer, in both
+ * --------------------------------------------------------------------------------------------- */
 
 static struct {
 	uint16_t client_port, server_port;
@@ -113,8 +117,8 @@ static struct {
 } now;
 
 /*
- * Waits until the server has dealt with all that went before: a datagram from a stranger to the same port is counted when
- * its turn comes. False: the transfer is over.
+ * Waits until the server has dealt with all that went before: a datagram from a stranger to the
+ * same port is counted when its turn comes. False: the transfer is over.
  */
 static bool settled(void)
 {
@@ -149,8 +153,11 @@ static void request(struct frame *f, uint16_t blksize)
 
 static void begin(uint16_t blksize)
 {
-	struct tftp_fastpath_transfer transfer = {
-		.client = CLIENT, .server = SERVER, .ifindex = LOOPBACK, .blksize = blksize, .windowsize = 1};
+	struct tftp_fastpath_transfer transfer = {.client = CLIENT,
+						  .server = SERVER,
+						  .ifindex = LOOPBACK,
+						  .blksize = blksize,
+						  .windowsize = 1};
 	struct frame f;
 	bool got = false;
 
@@ -169,7 +176,8 @@ static void begin(uint16_t blksize)
 	transfer.client_port = now.client_port;
 	transfer.server_port = now.server_port;
 	transfer.now = UINT64_MAX / 2; /* slots have rested */
-	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_session_add(fastpath, &transfer, file, &now.session), 0);
+	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_session_add(fastpath, &transfer, file, &now.session),
+			      0);
 }
 
 static void end(void)
@@ -194,11 +202,12 @@ static void make_ack(struct frame *f, uint32_t block)
 /* What a program answers: true and the frame. */
 static bool program_answers(enum tftp_fastpath_tier tier, const struct frame *in, struct frame *ret)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length, .data_out = ret->b,
-		    .data_size_out = sizeof(ret->b), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length,
+		    .data_out = ret->b, .data_size_out = sizeof(ret->b), .repeat = 1);
 
 	tftp_fastpath_session_resume(fastpath, now.session, now.sent, 1);
-	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts),
+			      0);
 	ret->length = opts.data_size_out;
 	return opts.retval == (uint32_t)(tier == TFTP_FASTPATH_TIER_XDP ? XDP_TX : TC_ACT_REDIRECT);
 }
@@ -227,7 +236,8 @@ static bool compare(const struct frame *in, struct tally *tally)
 	alive = settled();
 	while (next_sent(&sent, now.client_port)) {
 		/* A block again is the time-out's doing. */
-		if (get16(sent.b + 42) == 3 && get16(sent.b + 44) == (uint16_t)(now.sent + 1) && !replied) {
+		if (get16(sent.b + 42) == 3 && get16(sent.b + 44) == (uint16_t)(now.sent + 1) &&
+		    !replied) {
 			replied = true;
 			for (int i = 0; i < 2; i++)
 				wrong += answers[i] && !same_datagram(&by[i], &sent);
@@ -236,8 +246,9 @@ static bool compare(const struct frame *in, struct tally *tally)
 	wrong += answers[0] != answers[1];
 	wrong += answers[0] && !replied;
 	if (wrong) {
-		printf("# after block %u, tc %s, XDP %s, user space %s:", now.sent, answers[0] ? "answers" : "passes",
-		       answers[1] ? "answers" : "passes", replied ? "answers" : "does not");
+		printf("# after block %u, tc %s, XDP %s, user space %s:", now.sent,
+		       answers[0] ? "answers" : "passes", answers[1] ? "answers" : "passes",
+		       replied ? "answers" : "does not");
 		for (uint32_t i = 0; i < in->length && i < 64; i++)
 			printf(" %02x", in->b[i]);
 		printf("\n");
@@ -317,12 +328,15 @@ static void test_tftp_fastpath_user_duplicate_and_old_acks(void)
 	end();
 }
 
-/* --- the stage ------------------------------------------------------------------------------------------------------- */
+/* --- the stage
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int packet_socket(const char *name)
 {
-	struct sockaddr_ll at = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(name)};
+	struct sockaddr_ll at = {.sll_family = AF_PACKET,
+				 .sll_protocol = htons(ETH_P_ALL),
+				 .sll_ifindex = (int)if_nametoindex(name)};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)), size = 8 << 20;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
@@ -333,13 +347,15 @@ static int make_network(void)
 {
 	int one = 1;
 
-	if (system("ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.0.0.1/24 dev v0 && "
+	if (system("ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add "
+		   "10.0.0.1/24 dev v0 && "
 		   "ip link set v0 arp off address 02:00:00:00:00:01 up && ip link set v1 up"))
 		return -1;
 	memcpy(server_mac, "\x02\0\0\0\0\x01", 6);
 	inject = packet_socket("v1");
 	watch = packet_socket("v0");
-	if (inject < 0 || watch < 0 || setsockopt(inject, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))
+	if (inject < 0 || watch < 0 ||
+	    setsockopt(inject, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))
 		return -1;
 	return 0;
 }
@@ -363,14 +379,18 @@ static int make_files(void)
 		content[i] = (uint8_t)rnd(256);
 	snprintf(path, sizeof(path), "%s/file", folder);
 	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-	if (fd < 0 || write(fd, content, SIZE) != SIZE || tftp_fastpath_file_get(fastpath, fd, 0, &file) < 0)
+	if (fd < 0 || write(fd, content, SIZE) != SIZE ||
+	    tftp_fastpath_file_get(fastpath, fd, 0, &file) < 0)
 		return -1;
 	while (tftp_fastpath_file_load(file, SIZE) > 0)
 		;
 	close(fd);
 	snprintf(path, sizeof(path), "%s/conf", folder);
 	f = fopen(path, "we");
-	fprintf(f, "[server]\ntargets = off\nstate = %s\nrun = %s\n[tftp]\nroot = %s\nfastpath = off\n", folder, folder, folder);
+	fprintf(f,
+		"[server]\ntargets = off\nstate = %s\nrun = %s\n[tftp]\nroot = %s\nfastpath = "
+		"off\n",
+		folder, folder, folder);
 	return fclose(f);
 }
 
@@ -409,7 +429,8 @@ int main(int argc, char **argv)
 		UNIT(test_tftp_fastpath_user_same_answers),
 		UNIT(test_tftp_fastpath_user_duplicate_and_old_acks),
 	};
-	const struct tftp_fastpath_config config = {.mode = TFTP_FASTPATH_AUTO, .memory = 2 << 20, .sessions_max = 256};
+	const struct tftp_fastpath_config config = {
+		.mode = TFTP_FASTPATH_AUTO, .memory = 2 << 20, .sessions_max = 256};
 	char command[64];
 	int r;
 
@@ -423,7 +444,8 @@ int main(int argc, char **argv)
 		printf("1..0 # SKIP BPF programs may not be loaded here\n");
 		return 77;
 	}
-	if (r < 0 || tftp_fastpath_attach(fastpath, LOOPBACK) < 0 || make_files() || make_server()) {
+	if (r < 0 || tftp_fastpath_attach(fastpath, LOOPBACK) < 0 || make_files() ||
+	    make_server()) {
 		printf("not ok - the stage cannot be set: %s\n", strerror(errno));
 		return 1;
 	}

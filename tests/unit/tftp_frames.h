@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames with UDP, by the book (RFC 768, 791, 1071), for tests: written from the specifications alone, so that the
- * programs under test can be held against it.
+ * Frames with UDP, by the book (RFC 768, 791, 1071), for tests: written from the specifications
+ * alone, so that the programs under test can be held against it.
  */
 #ifndef BOOTWELL_TFTP_FRAMES_H
 #define BOOTWELL_TFTP_FRAMES_H
@@ -72,8 +72,8 @@ static inline void seal(struct frame *f)
 		put16(f->b + 40, 0xffff);
 }
 
-static inline void headers(struct frame *f, uint32_t from, uint32_t to, uint16_t from_port, uint16_t to_port, uint16_t opcode,
-		    uint16_t block, uint32_t data)
+static inline void headers(struct frame *f, uint32_t from, uint32_t to, uint16_t from_port,
+			   uint16_t to_port, uint16_t opcode, uint16_t block, uint32_t data)
 {
 	memset(f->b, 0, 46);
 	put16(f->b + 12, 0x0800);
@@ -103,14 +103,16 @@ static inline uint32_t rnd(uint32_t below)
 /* A change that makes the frame odd, on top of a good ACK. */
 static inline void spoil(struct frame *f, uint32_t sent)
 {
-	static const uint16_t interesting[] = {0, 1, 6, 12, 14, 16, 20, 22, 23, 26, 30, 34, 36, 38, 40, 42, 44};
+	static const uint16_t interesting[] = {0,  1,  6,  12, 14, 16, 20, 22, 23,
+					       26, 30, 34, 36, 38, 40, 42, 44};
 
 	switch (rnd(9)) {
 	case 0: /* any byte */
 		f->b[rnd(f->length)] = (uint8_t)rnd(256);
 		break;
 	case 1: /* a bit of a field, sums made right again */
-		f->b[interesting[rnd(sizeof(interesting) / sizeof(interesting[0]))] + rnd(2)] ^= (uint8_t)(1u << rnd(8));
+		f->b[interesting[rnd(sizeof(interesting) / sizeof(interesting[0]))] + rnd(2)] ^=
+			(uint8_t)(1u << rnd(8));
 		seal(f);
 		break;
 	case 2: /* shorter, not less than the kernel takes for a test */
@@ -143,6 +145,5 @@ static inline void spoil(struct frame *f, uint32_t sent)
 		break;
 	}
 }
-
 
 #endif
