@@ -23,6 +23,8 @@ struct boot {
 	struct boot_stats stats;
 	struct config_profile merged; /* of the last boot_profile() */
 
+	unsigned int adopted, adopted_running; /* targets that an earlier run left */
+
 	struct loop_source *timer; /* polling */
 	struct boot_poll *poll;    /* the look that is under way on a helper thread */
 	uint64_t slow_poll_ns;     /* CLOCK_MONOTONIC of the last look at everybody */

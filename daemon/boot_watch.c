@@ -314,7 +314,9 @@ static void adopt_one(void *arg, const struct target_found *found)
 		snprintf(client->iqn, sizeof(client->iqn), "%s", found->iqn);
 		snprintf(client->disk, sizeof(client->disk), "%s", found->id);
 		snprintf(client->image, sizeof(client->image), "%s", client->steps.image);
-		log_info("client %s keeps its disk %s%s", client->rec.name, found->id,
+		boot->adopted++;
+		boot->adopted_running += found->logged_in;
+		log_debug("client %s keeps its disk %s%s", client->rec.name, found->id,
 			 found->logged_in ? ", it runs" : "");
 		return;
 	}
@@ -339,5 +341,8 @@ void boot_adopt(struct boot *boot)
 		return;
 	snprintf(prefix, sizeof(prefix), "%s:disk-", boot->config->iqn_prefix);
 	target_each(boot->targets, prefix, adopt_one, boot);
+	if (boot->adopted)
+		log_notice("%u clients keep the disks that they had, %u of them are running", boot->adopted,
+			   boot->adopted_running);
 	target_each_orphan(boot->targets, remove_orphan, boot);
 }
