@@ -115,6 +115,46 @@ static void test_vhd_differencing_reads_its_parent_by_sector(void)
 	blob_done(&parent);
 }
 
+/* Runs of sectors are merged, and must be what the sectors are. */
+static void expect_same_in_one_piece(const struct image *img)
+{
+	uint8_t *all = malloc(BUILD_DISK), sector[512];
+
+	CU_ASSERT_EQUAL(reader_read(img, 0, BUILD_DISK, all), 0);
+	for (uint64_t s = 0; s < 2048; s++) {
+		CU_ASSERT_EQUAL(reader_read(img, s * 512, 512, sector), 0);
+		if (memcmp(all + s * 512, sector, 512) != 0) {
+			printf("# sector %llu\n", (unsigned long long)s);
+			CU_FAIL("differs when it is read alone");
+		}
+	}
+	free(all);
+}
+
+static void test_vhd_bitmaps_of_all_kinds(void)
+{
+	struct blob child = build_vhd(4, 6, 5), parent = build_vhd(3, 5, 0);
+	uint8_t *bitmap = child.p + (BUILD_FIRST_BLOCK + 129) * 512; /* of block 0 */
+	struct image_error err;
+	struct image *c, *p;
+
+	folder_begin();
+	for (int round = 0; round < 50; round++) {
+		for (int i = 0; i < 16; i++)
+			bitmap[i] = (uint8_t)(round % 5 == 0 ? 0xf0 >> (i % 7) : round % 5 == 1 ? i * 37 + round : i % 3 ? 0xff : round * 91);
+		c = open_blob(&child, "child.vhd", IMAGE_VHD);
+		p = open_blob(&parent, "parent.vhd", IMAGE_VHD);
+		CU_ASSERT_EQUAL_FATAL(image_set_parent(c, p, &err), 0);
+		for (uint64_t s = 0; s < 128; s++)
+			expect_sector(c, s, bitmap[s / 8] & (0x80 >> s % 8) ? 6 : 5);
+		expect_same_in_one_piece(c);
+		image_close(c);
+	}
+	folder_end();
+	blob_done(&child);
+	blob_done(&parent);
+}
+
 static void expect_no_parent(struct image *c, struct image *p, const char *words)
 {
 	struct image_error err = {0};
@@ -460,6 +500,7 @@ static void test_vhd_check_sees_hidden_data(void)
 
 UNIT_MAIN(UNIT(test_vhd_reads_fixed), UNIT(test_vhd_fixed_heeds_no_footer_in_the_first_sector), UNIT(test_vhd_reads_dynamic),
 	  UNIT(test_vhd_map_answers_only_within_the_disk), UNIT(test_vhd_differencing_reads_its_parent_by_sector),
+	  UNIT(test_vhd_bitmaps_of_all_kinds),
 	  UNIT(test_vhd_refuses_wrong_parents), UNIT(test_vhd_refuses_long_chains), UNIT(test_vhd_refuses_what_is_wrong),
 	  UNIT(test_vhd_refuses_broken_sums_and_ends), UNIT(test_vhd_one_good_footer_is_enough), UNIT(test_vhd_size_by_creator),
 	  UNIT(test_vhd_size_override), UNIT(test_vhd_geometry), UNIT(test_vhd_check_sees_hidden_data))
