@@ -4,7 +4,7 @@
 # ordinary directory stands in for configfs, so that everything but the kernel's part is seen.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/netlab.sh"
-requires udhcpc tftp curl jq
+requires udhcpc tftp curl jq socat tcpdump
 
 lab_switch
 lab_ns srv
@@ -253,6 +253,71 @@ else
 	echo "ok - promtool likes the metrics # SKIP promtool is not installed"
 fi
 check "metrics for node_exporter" eval 'bootwell metrics --textfile "$TMP" && grep -q "^bootwell_clients{" "$TMP/bootwell.prom"'
+
+# --- what is broken is that thing's problem only ------------------------------------------------------------------------
+kill "$daemon" && wait "$daemon"
+if command -v qemu-img >/dev/null; then
+	qemu-img create -q -f vpc "$TMP/images/bad.vhd" 32M
+	# another UUID in both copies of the footer, whose checksums are then wrong
+	size=$(stat -c %s "$TMP/images/bad.vhd")
+	for at in 68 $((size - 444)); do
+		printf 'XXXX' | dd of="$TMP/images/bad.vhd" bs=1 seek=$at conv=notrunc status=none
+	done
+	qemu-img create -q -f vmdk "$TMP/images/cut.vmdk" 32M
+	truncate -s 60000 "$TMP/images/cut.vmdk"
+	config "[image bad]
+file = bad.vhd
+[image cut]
+file = cut.vmdk
+[client BOSS]
+mac = 02:00:00:00:00:0a
+image = bad"
+	start
+	check "a VHD with a wrong checksum is a problem, with the line that names it" eval 'bootwell status | grep -q "^! .*bootwell.conf:$(line "image bad"): .*bad.vhd.*checksum"'
+	check "a truncated VMDK is one too" eval 'bootwell status | grep -q "^! .*bootwell.conf:$(line "image cut"): .*cut.vmdk"'
+	ipxe a
+	fetch a boot.ipxe >"$TMP/bad"
+	check "who would start it is told" grep -q 'bad is not in the catalogue' "$TMP/bad"
+	lease b -x 0x4d:69505845
+	fetch b boot.ipxe >"$TMP/good"
+	check "who starts another image starts" grep -q '^sanboot' "$TMP/good"
+	kill "$daemon" && wait "$daemon"
+else
+	echo "ok - damaged images # SKIP qemu-img is not installed"
+fi
+config "[client BOSS]
+mac = 02:00:00:00:00:0a"
+ip netns exec "$(ns srv)" socat -u UDP4-RECV:67 OPEN:/dev/null &
+thief=$!
+at_exit kill "$thief"
+wait_for 5 eval 'in_ns srv ss -Hlun "sport = 67" | grep -q .'
+start
+check "a taken port 67 is a problem in the status" eval 'bootwell status | grep -q "^! .*67"'
+check "the page is served all the same" test "$(in_ns srv curl -s -o /dev/null -w '%{http_code}' http://10.77.0.1:8001/status)" = 200
+kill "$thief"
+check "DHCP begins as soon as it is free" wait_for 30 ipxe a
+
+# --- systemd ---------------------------------------------------------------------------------------------------------
+kill "$daemon" && wait "$daemon"
+if command -v socat >/dev/null; then
+	socat -u UNIX-RECV:"$TMP/notify" "OPEN:$TMP/notified,creat,append" &
+	at_exit kill $!
+	wait_for 5 test -S "$TMP/notify"
+	NOTIFY_SOCKET=$TMP/notify WATCHDOG_USEC=600000 start
+	check "READY is told" wait_for 10 grep -aq READY=1 "$TMP/notified"
+	check "the watchdog is fed" wait_for 10 grep -aq WATCHDOG=1 "$TMP/notified"
+	bootwell config reload >/dev/null
+	check "a reload is told" wait_for 10 grep -aq RELOADING=1 "$TMP/notified"
+	kill "$daemon" && wait "$daemon"
+	check "STOPPING is told" wait_for 10 grep -aq STOPPING=1 "$TMP/notified"
+fi
+sed -i 's/^\[dhcp\]/user = nobody\n[dhcp]/' "$C"
+start
+check "[server] user: it runs as that user" test "$(stat -c %U /proc/$daemon)" = nobody || grep -q "^Uid:.*65534" "/proc/$daemon/status"
+check "with few capabilities" test "$(awk '/^CapEff/{print $2}' "/proc/$daemon/status")" != "$(awk '/^CapEff/{print $2}' /proc/self/status)"
+ipxe a
+fetch a boot.ipxe >"$TMP/user"
+check "and still makes disks" grep -q '^sanboot' "$TMP/user"
 
 # --- no image, a taken port, state that survives ---------------------------------------------------------------------
 kill "$daemon" && wait "$daemon"
