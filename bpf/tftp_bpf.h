@@ -21,7 +21,9 @@
 
 #define TFTP_OPCODE_DATA 3
 #define TFTP_OPCODE_ACK  4
-#define TFTP_UDP_LENGTH  12 /* of an ACK */
+#define TFTP_UDP_LENGTH  12  /* of an ACK */
+#define TFTP_SMALL_FRAME 128 /* bytes: an ACK with whatever padding, and about what drivers copy   \
+			      */
 
 /* The sizes are set by user space before loading. */
 struct {

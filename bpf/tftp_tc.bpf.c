@@ -58,14 +58,21 @@ static __always_inline int tftp_window(struct __sk_buff *skb, const struct tftp_
 SEC("tc")
 int tftp_tc(struct __sk_buff *skb)
 {
-	struct tftp_frame *f = (void *)(long)skb->data;
 	struct tftp_count *count = tftp_count_of(TFTP_COUNT_TC);
 	__u32 length = skb->len;
 	struct tftp_place place;
+	struct tftp_frame *f;
 	struct tftp_job job;
 
 	if (skb->vlan_present || !count)
 		return TC_ACT_UNSPEC;
+	/* Some drivers leave even a small frame in pages, with little more than the MAC header at
+	 * hand. */
+	if ((long)skb->data + TFTP_HEADERS > (long)skb->data_end &&
+	    (length < TFTP_HEADERS || length > TFTP_SMALL_FRAME ||
+	     bpf_skb_pull_data(skb, TFTP_HEADERS)))
+		return TC_ACT_UNSPEC;
+	f = (void *)(long)skb->data;
 	if (!tftp_examine(f, (void *)(long)skb->data_end, skb->ifindex, TFTP_COUNT_TC, &job))
 		return TC_ACT_UNSPEC;
 	if (!tftp_locate(job.slot, job.first, &place))

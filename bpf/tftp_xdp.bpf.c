@@ -71,7 +71,7 @@ int tftp_probe(struct xdp_md *ctx)
 	__u32 ifindex = ctx->ingress_ifindex;
 	__u32 *found = bpf_map_lookup_elem(&tftp_probes, &ifindex);
 
-	if (!found || *found != TFTP_PROBE_UNKNOWN || length > 128)
+	if (!found || *found != TFTP_PROBE_UNKNOWN || length > TFTP_SMALL_FRAME)
 		return XDP_PASS;
 	if (bpf_xdp_adjust_tail(ctx, ETH_FRAME_LEN - length)) {
 		*found = TFTP_PROBE_NO_ROOM;

@@ -290,8 +290,7 @@ void tftp_fastpath_tick(struct tftp_fastpath *fp, uint64_t now)
 {
 	if (!fp)
 		return;
-	for (int i = 0; i < TFTP_LINKS_MAX; i++)
-		tftp_links_settle(&fp->links, &fp->links.link[i]);
+	tftp_links_tick(&fp->links);
 	tftp_files_tick(&fp->files, now);
 }
 

@@ -8,15 +8,15 @@
  *
  * The caller's part, for each transfer:
  *	file_get(), file_load() until it says 0		once for each request; the file is cached
- *	send the OACK, then session_add(sent = 0)	or fail: then serve it in user space, nothing
- *was lost any packet on the transfer's socket:		session_pause() says which block was sent
- *last: treat the packet with that state, as if user space had sent everything, then
+ *	send the OACK, then session_add(sent = 0)	or fail: then serve it in user space,
+ *nothing was lost any packet on the transfer's socket:		session_pause() says which block was
+ *sent last: treat the packet with that state, as if user space had sent everything, then
  *							session_resume() with the new state, or
  *session_remove()
- *	every now and then:				session_peek(): the block sent last and when;
- *after a time-out pause, send it (or its window) again, resume the end:
- *session_remove(), file_put() While paused, the kernel passes all packets of the transfer. The ACK
- *of the last block is always passed.
+ *	every now and then:				session_peek(): the block sent last and
+ *when; after a time-out pause, send it (or its window) again, resume the end: session_remove(),
+ *file_put() While paused, the kernel passes all packets of the transfer. The ACK of the last block
+ *is always passed.
  *
  * One thread, except tftp_fastpath_file_load(). Never logs. Every function takes a NULL fast path
  *(there is none then).

@@ -27,8 +27,9 @@
 
 #include "bpf/tftp_shared.h"
 
-#define TCX_INGRESS 46 /* BPF_TCX_INGRESS of Linux 6.6, newer than the headers that we build with  \
-			*/
+#define TCX_INGRESS                                                                                \
+	46 /* BPF_TCX_INGRESS of Linux 6.6, newer than the headers that we build with              \
+	    */
 
 /* Ours among the filters of an interface, by which a stub that a crash left is found again. */
 #define FILTER_HANDLE   1
@@ -181,6 +182,30 @@ static void drop_xdp(struct tftp_links *links, struct tftp_link *link)
 	link->xdp_fd = -1;
 }
 
+static void link_detach(struct tftp_links *links, struct tftp_link *link)
+{
+	drop_xdp(links, link);
+	if (link->tcx_fd >= 0)
+		close(link->tcx_fd);
+	detach_filter(link);
+	*link = (struct tftp_link){0};
+}
+
+void tftp_links_tick(struct tftp_links *links)
+{
+	for (int i = 0; i < TFTP_LINKS_MAX; i++) {
+		struct tftp_link *link = &links->link[i];
+		char name[IF_NAMESIZE];
+
+		if (!link->ifindex)
+			continue;
+		if (if_indextoname((unsigned int)link->ifindex, name))
+			tftp_links_settle(links, link);
+		else if (errno == ENXIO)
+			link_detach(links, link); /* unplugged */
+	}
+}
+
 void tftp_links_settle(struct tftp_links *links, struct tftp_link *link)
 {
 	uint32_t ifindex = (uint32_t)link->ifindex, found;
@@ -197,15 +222,6 @@ void tftp_links_settle(struct tftp_links *links, struct tftp_link *link)
 	}
 	drop_xdp(links, link);
 	link->why = "received frames have no room to grow";
-}
-
-static void link_detach(struct tftp_links *links, struct tftp_link *link)
-{
-	drop_xdp(links, link);
-	if (link->tcx_fd >= 0)
-		close(link->tcx_fd);
-	detach_filter(link);
-	*link = (struct tftp_link){0};
 }
 
 int tftp_links_attach(struct tftp_links *links, int ifindex)

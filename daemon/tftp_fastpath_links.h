@@ -41,6 +41,8 @@ struct tftp_link *tftp_links_find(const struct tftp_links *links, int ifindex);
 /* As tftp_fastpath_attach(). */
 int tftp_links_attach(struct tftp_links *links, int ifindex);
 void tftp_links_detach(struct tftp_links *links, int ifindex);
+/* Forgets interfaces that are gone, takes the results of probes. */
+void tftp_links_tick(struct tftp_links *links);
 /* Takes the probe's result, if there is one. */
 void tftp_links_settle(struct tftp_links *links, struct tftp_link *link);
 

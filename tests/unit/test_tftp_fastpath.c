@@ -15,6 +15,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -494,6 +495,118 @@ static void test_tftp_fastpath_counts_by_path(void)
 	CU_ASSERT_EQUAL(after.sessions, 0);
 }
 
+/* --- two CPUs at once
+ * ------------------------------------------------------------------------------- */
+
+#define RACES 20000
+
+struct race {
+	enum tftp_fastpath_tier tier;
+	const struct transfer *t;
+	pthread_barrier_t barrier;
+	unsigned int answered[2]; /* in this round, by thread */
+	bool pause;               /* the second thread pauses in place of an ACK */
+	uint32_t paused_at;
+	unsigned int wrong, lost;
+};
+
+/* The ACK of what was sent last, once. */
+static bool race_ack(const struct race *race, uint32_t sent)
+{
+	struct frame ack, out;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = ack.b, .data_out = out.b,
+		    .data_size_out = sizeof(out.b), .repeat = 1);
+
+	headers(&ack, CLIENT, SERVER, CLIENT_PORT, SERVER_PORT, 4, (uint16_t)sent, 0);
+	seal(&ack);
+	opts.data_size_in = ack.length;
+	if (bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, race->tier), &opts))
+		return false;
+	return opts.retval ==
+	       (uint32_t)(race->tier == TFTP_FASTPATH_TIER_XDP ? XDP_TX : TC_ACT_REDIRECT);
+}
+
+static void *race_second(void *arg)
+{
+	struct race *race = arg;
+
+	for (unsigned int i = 0; i < RACES; i++) {
+		uint32_t sent = i % 60;
+
+		pthread_barrier_wait(&race->barrier);
+		if (race->pause)
+			race->paused_at =
+				tftp_fastpath_session_pause(fastpath, race->t->session, NULL);
+		else
+			race->answered[1] = race_ack(race, sent);
+		pthread_barrier_wait(&race->barrier);
+	}
+	return NULL;
+}
+
+static void race_run(struct race *race)
+{
+	pthread_t second;
+
+	pthread_barrier_init(&race->barrier, NULL, 2);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&second, NULL, race_second, race), 0);
+	for (unsigned int i = 0; i < RACES; i++) {
+		uint32_t sent = i % 60;
+
+		tftp_fastpath_session_resume(fastpath, race->t->session, sent, 1);
+		pthread_barrier_wait(&race->barrier);
+		race->answered[0] = race_ack(race, sent);
+		pthread_barrier_wait(&race->barrier);
+		if (race->pause)
+			race->wrong += race->paused_at != sent + race->answered[0];
+		else
+			race->wrong += race->answered[0] + race->answered[1] != 1;
+		race->lost += !race->answered[0];
+	}
+	pthread_join(second, NULL);
+	pthread_barrier_destroy(&race->barrier);
+}
+
+static void test_tftp_fastpath_one_of_two_equal_acks_is_answered(void)
+{
+	struct transfer t;
+	struct content c;
+
+	content_make(&c, 60000);
+	transfer_start(&t, &c, 512, 1);
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
+	     tier++) {
+		struct race race = {.tier = tier, .t = &t};
+
+		race_run(&race);
+		CU_ASSERT_EQUAL(race.wrong, 0);
+		printf("# %s: the other one was first %u times of %u\n",
+		       tftp_fastpath_tier_name(tier), race.lost, RACES);
+	}
+	tftp_fastpath_session_remove(fastpath, t.session);
+	content_free(&c);
+}
+
+static void test_tftp_fastpath_pause_knows_what_was_sent(void)
+{
+	struct transfer t;
+	struct content c;
+
+	content_make(&c, 60000);
+	transfer_start(&t, &c, 512, 1);
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
+	     tier++) {
+		struct race race = {.tier = tier, .t = &t, .pause = true};
+
+		race_run(&race);
+		CU_ASSERT_EQUAL(race.wrong, 0);
+		printf("# %s: paused first %u times of %u\n", tftp_fastpath_tier_name(tier),
+		       race.lost, RACES);
+	}
+	tftp_fastpath_session_remove(fastpath, t.session);
+	content_free(&c);
+}
+
 static void test_tftp_fastpath_refuses_what_it_cannot_do(void)
 {
 	struct tftp_fastpath_transfer is;
@@ -567,6 +680,8 @@ int main(int argc, char **argv)
 		UNIT(test_tftp_fastpath_sends_windows_by_tc),
 		UNIT(test_tftp_fastpath_zero_checksums),
 		UNIT(test_tftp_fastpath_counts_by_path),
+		UNIT(test_tftp_fastpath_one_of_two_equal_acks_is_answered),
+		UNIT(test_tftp_fastpath_pause_knows_what_was_sent),
 		UNIT(test_tftp_fastpath_refuses_what_it_cannot_do),
 		UNIT(test_tftp_fastpath_table_of_sessions_is_bounded),
 	};
