@@ -37,12 +37,26 @@ static void view(struct boot *boot, struct boot_client *client,
 	fn(arg, &v);
 }
 
+/* PC2 before PC10: runs of digits compare as numbers. */
+static int by_name(const void *a, const void *b)
+{
+	const struct boot_client *const *ca = a, *const *cb = b;
+
+	return strverscmp((*ca)->rec.name, (*cb)->rec.name);
+}
+
 void boot_each(struct boot *boot, void (*fn)(void *arg, const struct boot_view *view), void *arg)
 {
-	struct boot_client *client;
+	size_t n = boot_clients_count(boot->clients);
+	struct boot_client **sorted = calloc(n + 1, sizeof(struct boot_client *));
 
-	for (size_t i = 0; (client = boot_clients_at(boot->clients, i)); i++)
-		view(boot, client, fn, arg);
+	for (size_t i = 0; sorted && i < n; i++)
+		sorted[i] = boot_clients_at(boot->clients, i);
+	if (sorted)
+		qsort(sorted, n, sizeof(struct boot_client *), by_name);
+	for (size_t i = 0; i < n; i++)
+		view(boot, sorted ? sorted[i] : boot_clients_at(boot->clients, i), fn, arg);
+	free(sorted);
 }
 
 int boot_view_name(struct boot *boot, const char *name,
