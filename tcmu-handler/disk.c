@@ -333,25 +333,62 @@ static int64_t write_step(struct disk_request *r)
 	return e < 0 ? e : (int64_t)left;
 }
 
+#define PATIENCE 20 /* ticks that a write waits for room in memory or in the store */
+
+/* Puts a write aside for the reason that `why` is. 1, or -errno when it has waited for too long. */
+static int put_aside(struct disk_request *r, int why)
+{
+	struct disk *d = r->disk;
+	uint32_t ticks = __atomic_load_n(&d->engine->ticks, __ATOMIC_RELAXED);
+
+	if (!r->parked)
+		r->parked = ticks | 1;
+	if (ticks - r->parked > PATIENCE && ticks > r->parked)
+		return why == -EBUSY ? -ENOSPC : -EIO;
+	if (why == -EAGAIN) {
+		engine_park(d->engine, r);
+	} else if (why == -EBUSY) {
+		engine_park_poor(d->engine, r);
+	} else {
+		pthread_mutex_lock(&d->lock);
+		r->next = d->held;
+		d->held = r;
+		pthread_mutex_unlock(&d->lock);
+		thread_post(d->thread, &d->kick);
+	}
+	return 1;
+}
+
 /* 0: done; 1: it waits; -errno */
 static int go_on_writing(struct disk_request *r)
 {
 	while (r->progress < r->length) {
 		int64_t n = write_step(r);
 
-		if (n == -EAGAIN) {
-			engine_park(r->disk->engine, r);
-			return 1;
-		}
-		if (n == -EBUSY) {
-			engine_park_poor(r->disk->engine, r);
-			return 1;
-		}
+		if (n == -EAGAIN || n == -EBUSY || n == -EDQUOT)
+			return put_aside(r, (int)n);
 		if (n < 0)
 			return (int)n;
 		r->progress += (uint64_t)n;
+		r->parked = 0;
 	}
 	return r->fua ? start_flush(r) : 0;
+}
+
+static void release_held(struct disk *d)
+{
+	struct disk_request *list;
+
+	pthread_mutex_lock(&d->lock);
+	list = d->held;
+	d->held = NULL;
+	pthread_mutex_unlock(&d->lock);
+	while (list) {
+		struct disk_request *r = list;
+
+		list = r->next;
+		disk_resume(r);
+	}
 }
 
 /* --- the way of a request
@@ -420,6 +457,7 @@ static void init_request(struct disk *d, struct disk_request *r)
 	r->next = NULL;
 	r->pieces = NULL;
 	r->progress = 0;
+	r->parked = 0;
 	r->pending = 0;
 	r->error = 0;
 	r->zeros = false;
@@ -521,7 +559,14 @@ static void run_kick(struct thread *t, struct work *work)
 {
 	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, kick));
 
+	bool idle;
+
 	overlay_work(d->overlay, t->q, false);
+	pthread_mutex_lock(&d->overlay->lock);
+	idle = !d->overlay->batches && !d->overlay->starved;
+	pthread_mutex_unlock(&d->overlay->lock);
+	if (idle)
+		release_held(d);
 }
 
 static void run_clean(struct thread *t, struct work *work)
@@ -544,6 +589,7 @@ static void host_pages(struct overlay *ov, void *arg)
 	struct disk *d = arg;
 
 	(void)ov;
+	release_held(d);
 	engine_unpark(d->engine);
 }
 
@@ -553,6 +599,7 @@ void disk_tick(struct disk *d)
 	gauges(d);
 	if (!d->overlay)
 		return;
+	release_held(d);
 	if (!overlay_has_dirty(d->overlay)) {
 		d->age = 0;
 		return;

@@ -119,6 +119,8 @@ static void tick(struct thread *t)
 	for (struct disk *d = t->disks; d; d = d->next_in_thread)
 		disk_tick(d);
 	pthread_mutex_unlock(&t->disks_lock);
+	if (!t->index)
+		__atomic_add_fetch(&t->engine->ticks, 1, __ATOMIC_RELAXED);
 	if (!t->index && t->engine->store) {
 		warn_early(t->engine);
 		store_retry_victims(t->engine->store);

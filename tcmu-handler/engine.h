@@ -114,6 +114,7 @@ struct disk_request {
 	struct piece *pieces;
 	uint64_t progress;
 	uint64_t start;
+	uint32_t parked; /* tick at which it was put aside */
 	unsigned int pending;
 	int error;
 	bool zeros;

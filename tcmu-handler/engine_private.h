@@ -46,7 +46,8 @@ struct engine {
 	struct disk_request *poor, *poor_tail;     /* wait for room in the store */
 	struct store_sync sync;
 	bool syncing;
-	bool kicked; /* all overlays, for room */
+	uint32_t ticks; /* atomic */
+	bool kicked;    /* all overlays, for room */
 	bool warned;
 	struct work pressure, space;
 	struct stats_store *stats;
@@ -65,7 +66,8 @@ struct disk {
 	uint32_t victim;
 	pthread_mutex_t lock; /* the list below */
 	struct disk_request *resumed, *resumed_tail;
-	unsigned int age; /* ticks since the overlay was seen without dirty pages */
+	struct disk_request *held; /* wait until the overlay has written something */
+	unsigned int age;          /* ticks since the overlay was seen without dirty pages */
 	struct stats_disk *stats;
 	struct stats_disk own_stats; /* when there is no file for them */
 };

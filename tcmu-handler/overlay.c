@@ -264,8 +264,12 @@ static int write_new_page(struct overlay *ov, struct map_entry *e, unsigned int 
 	uint32_t older = e->page, block = e->block, page;
 	uint8_t mask = mask_of(first, count);
 
-	int r = store_promise(ov->store, ov->place, 1);
+	int r;
 
+	/* One disk that cannot write out must not take the memory of all. */
+	if (ov->dirty.count > st->pages / 4 * 3 + 8)
+		return -EDQUOT;
+	r = store_promise(ov->store, ov->place, 1);
 	if (r < 0)
 		return r;
 	page = overlay_take_page(ov);
@@ -327,7 +331,7 @@ static bool wants_writing_out(const struct overlay *ov)
 {
 	uint64_t dirty = __atomic_load_n(&ov->store->promised, __ATOMIC_RELAXED);
 
-	return ov->dirty.count >= RECORD_ENTRIES && dirty > ov->st->pages / 4 && ov->batches < 2;
+	return ov->dirty.count >= RECORD_ENTRIES && dirty > ov->st->pages / 2 && ov->batches < 2;
 }
 
 int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src,
@@ -352,12 +356,12 @@ int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, stru
 		done += count * OVERLAY_SECTOR;
 	}
 	/* Pages that cannot be had because the store refuses them will not come by waiting. */
-	if (r == -EAGAIN && ov->error && !ov->batches) {
+	if ((r == -EAGAIN || r == -EDQUOT) && ov->error && !ov->batches) {
 		r = ov->error;
 		ov->retry = true;
 		ov->host.kick(ov, ov->host.arg);
 	}
-	if (r == -EAGAIN || wants_writing_out(ov))
+	if (r == -EAGAIN || r == -EDQUOT || wants_writing_out(ov))
 		ov->host.kick(ov, ov->host.arg);
 	pthread_mutex_unlock(&ov->lock);
 	return done ? (int64_t)done : r;
@@ -459,7 +463,7 @@ int overlay_unmap(struct overlay *ov, uint32_t block, uint32_t count)
 		return r;
 	pthread_mutex_lock(&ov->lock);
 	r = unmap_locked(ov, block, count);
-	if (r == -EAGAIN && ov->error && !ov->batches) {
+	if ((r == -EAGAIN || r == -EDQUOT) && ov->error && !ov->batches) {
 		r = ov->error;
 		ov->retry = true;
 		ov->host.kick(ov, ov->host.arg);

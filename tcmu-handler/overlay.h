@@ -136,8 +136,8 @@ void run_list_done(struct run_list *runs);
 /*
  * Takes data in. Returns the bytes taken, from the beginning: fewer than asked when pages ran out
  * on the way. -EAGAIN: none now, host.pages() tells; -EBUSY: the store has to be cleaned first;
- * -ENOSPC: the store is full; -EIO: the store has failed. src NULL: zeros. `at`: offset of the
- * first byte in src.
+ * -EDQUOT: the overlay has its share of pages, host.pages() tells; -ENOSPC: the store is full;
+ * -EIO: the store has failed. src NULL: zeros. `at`: offset of the first byte in src.
  */
 int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src,
 		      uint64_t at);

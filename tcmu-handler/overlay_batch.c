@@ -663,8 +663,8 @@ static bool more_to_write(const struct overlay *ov)
 	for (const struct overlay_flush *f = ov->flushes; f; f = f->next)
 		if (!f->written)
 			return true;
-	return promised > ov->st->pages / 2 ||
-	       (ov->dirty.count >= RECORD_ENTRIES && promised > ov->st->pages / 4);
+	return promised > ov->st->pages / 4 * 3 ||
+	       (ov->dirty.count >= RECORD_ENTRIES && promised > ov->st->pages / 2);
 }
 
 static void write_out(struct overlay *ov, struct io_queue *q)

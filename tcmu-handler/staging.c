@@ -53,6 +53,9 @@ static int map_memory(struct staging *st, const char *path)
 		return -errno;
 	}
 	madvise(st->map, st->map_length, MADV_HUGEPAGE);
+	/* No page fault in the way of a write; where the kernel cannot (before 5.14), they just
+	 * come later. */
+	madvise(st->map, st->map_length, MADV_POPULATE_WRITE);
 	st->desc = (void *)((char *)st->map + HEADER);
 	st->data = (uint8_t *)st->map + st->map_length - (size_t)st->pages * STAGING_PAGE;
 	return 0;

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Faults: the Nth operation on the store fails, once or from then on, for each N of a fixed piece
+ * of work. It must give the right error, to nobody but the client whose operation it was; nothing
+ * leaks; when the fault has passed, the disk goes on and shows what was acknowledged; an fdatasync
+ * error alone is for ever.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "tcmu-handler/engine.h"
+#include "tests/crash/twin.h"
+#include "tests/unit/unit.h"
+
+#define DISKS   2
+#define SIZE    (512u << 10)
+#define STORE   (4u << 20)
+#define PAGES   64u
+#define SECTORS (SIZE / 512)
+
+struct fault {
+	enum io_type type;
+	int error;
+	unsigned int nth;
+	bool for_ever, only_first; /* only_first: only segments of disk 0 */
+	unsigned int seen, hits;
+};
+
+static char dir[] = "/tmp/bootwell-faults.XXXXXX";
+static struct twin twin;
+static struct engine *engine;
+static struct disk *disk[DISKS];
+static uint8_t allowed[DISKS][SECTORS][32]; /* a sector is one byte again and again: which ones it
+					       may be, a bit each */
+static struct fault fault;
+static unsigned int stamp;
+static int errors[DISKS];
+
+static bool of_first(const struct io_op *op)
+{
+	struct store *s = engine_store(engine);
+	uint64_t block = op->offset / 4096;
+
+	if (op->type == IO_FDATASYNC || block < s->data_start)
+		return false;
+	return disk[0] && s->segment[store_segment_of(s, (uint32_t)block)].state == SEGMENT_USED &&
+	       s->segment[store_segment_of(s, (uint32_t)block)].place ==
+		       disk_overlay(disk[0])->place;
+}
+
+static int inject(struct twin *t, const struct io_op *op)
+{
+	(void)t;
+	if (op->fd != TWIN_FD || op->type != fault.type || !engine ||
+	    (fault.only_first && !of_first(op)))
+		return 0;
+	if (++fault.seen < fault.nth || (fault.seen > fault.nth && !fault.for_ever))
+		return 0;
+	fault.hits++;
+	return fault.error;
+}
+
+static void start(void)
+{
+	static const uint8_t machine[16] = {1};
+	struct engine_config c = {.store_fd = TWIN_FD,
+				  .store_size = STORE,
+				  .image_ram = 4u << 20,
+				  .write_back_ram = (uint64_t)PAGES * 4096,
+				  .threads = 1,
+				  .io = &twin.backend,
+				  .manual = true,
+				  .segment_blocks = 16,
+				  .places = 4,
+				  .machine_boot = machine};
+	struct engine_error err = {.text = ""};
+	struct engine *e = NULL;
+
+	if (engine_new(&e, &c, &err) < 0)
+		printf("# %s\n", err.text);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(e);
+	for (unsigned int i = 0; i < DISKS; i++) {
+		struct disk_config d = {
+			.size = SIZE, .mode = DISK_KEEP, .layers = 1, .generation = "g"};
+
+		d.overlay[0] = (uint8_t)(i + 1);
+		d.boot[0] = 1;
+		d.layer[0].format = IMAGE_RAW;
+		snprintf(d.layer[0].dir, sizeof(d.layer[0].dir), "%s", dir);
+		snprintf(d.layer[0].file, sizeof(d.layer[0].file), "base.raw");
+		if (disk_open(&disk[i], e, &d, &err) < 0)
+			printf("# %s\n", err.text);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(disk[i]);
+	}
+	engine = e;
+}
+
+/* Nothing is held any more. */
+static void stop(bool clean)
+{
+	struct store *s = engine_store(engine);
+	struct staging *st = engine_staging(engine);
+
+	for (unsigned int i = 0; i < DISKS; i++) {
+		disk_close(disk[i]);
+		disk[i] = NULL;
+	}
+	for (uint32_t i = 0; i < s->segments; i++)
+		CU_ASSERT_EQUAL(s->segment[i].pins, 0);
+	if (clean) {
+		CU_ASSERT_EQUAL(staging_free_count(st), PAGES);
+		CU_ASSERT_EQUAL(s->promised, 0);
+	}
+	CU_ASSERT_EQUAL(s->writing, 0);
+	engine_free(engine);
+	engine = NULL;
+}
+
+struct one {
+	struct disk_request r;
+	bool finished;
+	int error;
+};
+
+static void done(struct disk_request *r, int error)
+{
+	struct one *o = r->arg;
+
+	o->finished = true;
+	o->error = error;
+}
+
+static int run(unsigned int i, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
+	       void *data)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = length};
+	struct one o = {.r = {.op = op,
+			      .fua = fua,
+			      .offset = offset,
+			      .length = length,
+			      .iov = &iov,
+			      .iov_cnt = 1,
+			      .done = done}};
+	int e;
+
+	o.r.arg = &o;
+	e = disk_submit(disk[i], &o.r);
+	for (unsigned int turns = 0; e == 1 && !o.finished; turns++) {
+		engine_poll(engine, true);
+		if (turns > 1000 && turns % 100 == 0)
+			engine_tick(engine); /* what waits for a second try gets it */
+		if (turns > 200000)
+			CU_FAIL_FATAL("a request hangs");
+	}
+	if (e == 1)
+		e = o.error;
+	if (e)
+		errors[i] = e;
+	return e;
+}
+
+static void put(unsigned int i, enum disk_op op, bool fua, uint32_t sector, uint32_t count)
+{
+	uint8_t *data = malloc(count * 512), value;
+	int e;
+
+	memset(data, (int)(++stamp % 251) + 1, count * 512);
+	e = run(i, op, fua, (uint64_t)sector * 512, (uint64_t)count * 512, data);
+	value = op == DISK_UNMAP ? 0 : data[0];
+	for (uint32_t k = sector; k < sector + count; k++) {
+		/* A failed one may be there or not. */
+		if (!e)
+			memset(allowed[i][k], 0, 32);
+		allowed[i][k][value / 8] |= (uint8_t)(1u << value % 8);
+	}
+	free(data);
+}
+
+static void check(unsigned int i)
+{
+	static uint8_t buffer[SIZE];
+	unsigned int bad = 0;
+	int e = run(i, DISK_READ, false, 0, SIZE, buffer);
+
+	if (e)
+		return;
+	for (uint32_t s = 0; s < SECTORS; s++)
+		bad += memcmp(buffer + s * 512, buffer + s * 512 + 1, 511) ||
+		       !(allowed[i][s][buffer[s * 512] / 8] >> buffer[s * 512] % 8 & 1);
+	if (bad)
+		printf("# disk %u: %u sectors differ (type %d error %d nth %u for ever %d)\n", i,
+		       bad, fault.type, fault.error, fault.nth, fault.for_ever);
+	CU_ASSERT_EQUAL(bad, 0);
+}
+
+static void work(void)
+{
+	for (unsigned int i = 0; i < DISKS; i++) {
+		put(i, DISK_WRITE, false, 0, 320);
+		run(i, DISK_FLUSH, false, 0, 0, NULL);
+		for (unsigned int k = 0; k < 30; k++)
+			put(i, DISK_WRITE, false, k * 8 + k % 8, 1); /* partial: has to be merged */
+		put(i, DISK_UNMAP, false, 100, 90);
+		put(i, DISK_WRITE, true, 110, 3);
+		for (unsigned int k = 0; k < 6; k++)
+			put(i, DISK_WRITE, false, 400 + k * 100,
+			    100); /* more than staging has room for */
+		run(i, DISK_FLUSH, false, 0, 0, NULL);
+		check(i);
+		put(i, DISK_WRITE, false, 4, 600);
+		check(i);
+	}
+}
+
+static void fresh_world(void)
+{
+	char path[100];
+	int fd;
+
+	if (!twin.now) {
+		CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+		snprintf(path, sizeof(path), "%s/base.raw", dir);
+		fd = open(path, O_WRONLY | O_CREAT, 0600);
+		for (unsigned int i = 0; i < SIZE; i += 512) {
+			uint8_t sector[512];
+
+			memset(sector, 0xfe, 512);
+			CU_ASSERT_EQUAL_FATAL(write(fd, sector, 512), 512);
+		}
+		close(fd);
+		twin_init(&twin, STORE, false, unit_seed());
+		twin.fault = inject;
+	}
+	memset(twin.now, 0, STORE);
+	memset(allowed, 0, sizeof(allowed));
+	for (unsigned int i = 0; i < DISKS; i++)
+		for (unsigned int s = 0; s < SECTORS; s++)
+			allowed[i][s][0xfe / 8] = 1u << 0xfe % 8;
+	memset(errors, 0, sizeof(errors));
+}
+
+/* Returns whether the fault was met at all. */
+static bool round_with(struct fault f)
+{
+	bool fatal = f.type == IO_FDATASYNC, met;
+
+	fresh_world();
+	memset(&fault, 0, sizeof(fault));
+	start();
+	fault = f;
+	work();
+	met = fault.hits != 0;
+	if (f.only_first)
+		CU_ASSERT_EQUAL(errors[1], 0);
+	if (met && fatal) {
+		/* For ever: no write is acknowledged any more, reads go on. */
+		uint8_t sector[512] = {0};
+
+		fault.error = 0;
+		CU_ASSERT_EQUAL(run(0, DISK_WRITE, false, 0, 512, sector), -EIO);
+		CU_ASSERT_EQUAL(run(1, DISK_FLUSH, false, 0, 0, NULL), -EIO);
+		CU_ASSERT_EQUAL(run(0, DISK_READ, false, 0, 512, sector), 0);
+		check(0);
+		stop(false);
+		return met;
+	}
+	fault.error = 0;
+	fault.for_ever = false;
+	fault.nth = 0;
+	engine_tick(engine);
+	for (unsigned int i = 0; i < DISKS; i++) {
+		errors[i] = 0;
+		CU_ASSERT_EQUAL(run(i, DISK_FLUSH, false, 0, 0, NULL), 0);
+		put(i, DISK_WRITE, true, 9, 30);
+		check(i);
+		CU_ASSERT_EQUAL(errors[i], 0);
+	}
+	stop(true);
+	start();
+	for (unsigned int i = 0; i < DISKS; i++)
+		check(i);
+	stop(true);
+	return met;
+}
+
+static void every_nth(enum io_type type, int error, bool for_ever, bool only_first)
+{
+	unsigned int n = 1;
+
+	while (round_with((struct fault){.type = type,
+					 .error = error,
+					 .nth = n,
+					 .for_ever = for_ever,
+					 .only_first = only_first}) &&
+	       n < 400)
+		n++;
+	CU_ASSERT(n > 3); /* it was met a few times */
+	printf("# %d faults of type %d error %d%s%s\n", n - 1, type, error,
+	       for_ever ? " for ever" : "", only_first ? " on the first disk" : "");
+}
+
+static void test_faults_write_once(void)
+{
+	every_nth(IO_WRITE, -EIO, false, false);
+	every_nth(IO_WRITE, -ENOSPC, false, true);
+}
+
+static void test_faults_write_for_ever(void)
+{
+	every_nth(IO_WRITE, -EIO, true, false);
+	every_nth(IO_WRITE, -EIO, true, true);
+}
+
+static void test_faults_read(void)
+{
+	every_nth(IO_READ, -EIO, false, true);
+	every_nth(IO_READ, -EIO, true, true);
+}
+
+static void test_faults_fdatasync(void)
+{
+	every_nth(IO_FDATASYNC, -EIO, false, false);
+	every_nth(IO_FDATASYNC, -ENOSPC, true, false);
+}
+
+static void test_faults_flush_error_is_told(void)
+{
+	static uint8_t data[4096];
+
+	fresh_world();
+	memset(&fault, 0, sizeof(fault));
+	start();
+	CU_ASSERT_EQUAL(run(0, DISK_WRITE, false, 0, 4096, data), 0);
+	fault = (struct fault){
+		.type = IO_WRITE, .error = -EIO, .nth = 1, .for_ever = true, .only_first = true};
+	CU_ASSERT_EQUAL(run(0, DISK_FLUSH, false, 0, 0, NULL), -EIO);
+	CU_ASSERT_EQUAL(run(0, DISK_WRITE, true, 8192, 4096, data), -EIO);
+	CU_ASSERT_EQUAL(run(1, DISK_WRITE, true, 8192, 4096, data), 0);
+	fault.error = 0;
+	CU_ASSERT_EQUAL(run(0, DISK_FLUSH, false, 0, 0, NULL), 0);
+	stop(true);
+	twin_done(&twin);
+	memset(&twin, 0, sizeof(twin));
+	char command[100];
+
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	CU_ASSERT_EQUAL(system(command), 0);
+}
+
+UNIT_MAIN(UNIT(test_faults_write_once), UNIT(test_faults_write_for_ever), UNIT(test_faults_read),
+	  UNIT(test_faults_fdatasync), UNIT(test_faults_flush_error_is_told))
