@@ -13,7 +13,7 @@
  * transaction for the batch, before their leases go to the helper. A commit that fails takes the promises back: no ACK,
  * the addresses stay offered.
  */
-#include "daemon/dhcp_private.h"
+#include "daemon/dhcp_peer.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -117,6 +117,10 @@ static void finish(struct dhcp_commit *commit)
 		for (size_t i = 0; i < commit->committing.count; i++)
 			take_back(server, &commit->committing.answer[i]);
 	}
+	for (size_t i = 0; server->peer && i < commit->committing.count; i++)
+		if (commit->committing.answer[i].record.address && !commit->committing.answer[i].foreign)
+			dhcp_peer_lease(server->peer, &commit->committing.answer[i].record);
+	dhcp_peer_flush(server->peer);
 	dhcp_send_queue(server, &commit->committing);
 	atomic_store(&commit->state, COMMIT_IDLE);
 }
@@ -192,6 +196,7 @@ static void on_batch(void *arg)
 	struct dhcp_server *server = arg;
 
 	dhcp_send_queue(server, &server->plain);
+	dhcp_peer_flush(server->peer);
 	start_commit(server->commit);
 	dhcp_lease_expired(server);
 }

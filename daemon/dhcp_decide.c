@@ -11,7 +11,7 @@
  *
  * In proxy mode nobody gets an address from us: only PXE DISCOVERs and requests on port 4011 are answered.
  */
-#include "daemon/dhcp_private.h"
+#include "daemon/dhcp_peer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -160,6 +160,7 @@ static enum dhcp_outcome acknowledge(struct dhcp_server *server, struct dhcp_req
 	struct dhcp_answer *answer;
 
 	lease_set(server->leases, lease, LEASE_BOUND, &request->client, lease_end(server, request));
+	lease->updated = (int64_t)(dhcp_clock(true) / 1000000000ull);
 	answer = dhcp_reply(server, request, DHCP_ACK, lease, NULL);
 	answer->registers = true;
 	answer->who = request->who;
@@ -303,6 +304,7 @@ static enum dhcp_outcome release(struct dhcp_server *server, struct dhcp_request
 	if (!lease)
 		return DHCP_OUTCOME_UNKNOWN;
 	lease_set(server->leases, lease, LEASE_FREE, NULL, 0);
+	lease->updated = (int64_t)(dhcp_clock(true) / 1000000000ull);
 	dhcp_record(server, dhcp_answer_new(server, true), lease);
 	return DHCP_OUTCOME_NOTED;
 }
@@ -389,6 +391,17 @@ enum dhcp_outcome dhcp_decide_probed(struct dhcp_server *server, struct dhcp_req
 	return discover(server, request);
 }
 
+enum dhcp_outcome dhcp_decide_held(struct dhcp_server *server, struct dhcp_request *request)
+{
+	if (find_subnet(server, request) < 0)
+		return DHCP_OUTCOME_NO_SUBNET;
+	if (identify(server, request) < 0)
+		return DHCP_OUTCOME_STORE_FAILED;
+	if (server->config->dhcp_mode == CONFIG_DHCP_PROXY || request->listener->port == DHCP_PORT_PXE)
+		return proxy(server, request);
+	return serve(server, request);
+}
+
 enum dhcp_outcome dhcp_decide(struct dhcp_server *server, struct dhcp_request *request)
 {
 	uint64_t source = 0;
@@ -405,11 +418,7 @@ enum dhcp_outcome dhcp_decide(struct dhcp_server *server, struct dhcp_request *r
 		return DHCP_OUTCOME_LIMITED;
 	if (!request->packet.type)
 		return DHCP_OUTCOME_NOT_OURS;
-	if (find_subnet(server, request) < 0)
-		return DHCP_OUTCOME_NO_SUBNET;
-	if (identify(server, request) < 0)
-		return DHCP_OUTCOME_STORE_FAILED;
-	if (server->config->dhcp_mode == CONFIG_DHCP_PROXY || request->listener->port == DHCP_PORT_PXE)
-		return proxy(server, request);
-	return serve(server, request);
+	if (dhcp_peer_holds(server->peer, request))
+		return DHCP_OUTCOME_STANDBY;
+	return dhcp_decide_held(server, request);
 }

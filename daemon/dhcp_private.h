@@ -7,6 +7,7 @@
  *	dhcp_reply.c	the answer's fields and options
  *	dhcp_send.c	where an answer goes, and how
  *	dhcp_probe.c	is somebody using this address already?
+ *	dhcp_peer.c	the other one of a pair
  */
 #ifndef BOOTWELL_DHCP_PRIVATE_H
 #define BOOTWELL_DHCP_PRIVATE_H
@@ -62,6 +63,7 @@ struct dhcp_answer {
 	struct dhcp_send to;
 	uint8_t type;	/* of the message; 0: nothing to send */
 	bool registers; /* boot_leased() is to be told */
+	bool foreign;	/* the peer's lease: it need not be told */
 	struct store_lease record; /* of those that wait for a commit */
 	struct boot_identity who;
 	char nbp[128];
@@ -77,6 +79,7 @@ struct dhcp_queue {
 struct dhcp_commit;
 
 struct dhcp_prober;
+struct dhcp_peer;
 
 struct dhcp_server {
 	struct loop *loop;
@@ -87,6 +90,9 @@ struct dhcp_server {
 	struct lease_table *leases;
 	struct ratelimit *limit;
 	struct dhcp_prober *prober; /* NULL: configured off, or not permitted */
+	uint32_t peer_address;
+	bool is_backup;
+	struct dhcp_peer *peer;	    /* NULL: none configured, or its port is taken */
 	struct netif_watch *watch;
 	struct loop_source *retry, *expiry;
 
@@ -132,6 +138,8 @@ int64_t dhcp_now(const struct dhcp_server *server);
 enum dhcp_outcome dhcp_decide(struct dhcp_server *server, struct dhcp_request *request);
 /* Again, for a DISCOVER whose address was probed: dhcp_decide() has filled the request in. */
 enum dhcp_outcome dhcp_decide_probed(struct dhcp_server *server, struct dhcp_request *request);
+/* Again, for a message that waited for the primary. */
+enum dhcp_outcome dhcp_decide_held(struct dhcp_server *server, struct dhcp_request *request);
 
 /*
  * dhcp_reply.c: makes the answer `type` and queues it. `lease` NULL: no address (NAK, INFORM, proxy). `message`: option 56
@@ -162,6 +170,9 @@ int dhcp_probe(struct dhcp_prober *prober, const struct dhcp_request *request, u
 bool dhcp_probing(const struct dhcp_prober *prober, const struct dhcp_request *request);
 
 /* dhcp_server.c */
+void dhcp_restore(struct dhcp_server *server, const struct store_lease *from);
+/* Where clients are heard: the backup's configured port is the pair's. */
+uint16_t dhcp_client_port(const struct config *config);
 void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char *who);
 void dhcp_lease_expired(struct dhcp_server *server); /* sets the timer for the next one */
 void dhcp_problem(struct dhcp_server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -4,7 +4,7 @@
  * option 82 comes last (RFC 3046 §2.2), so room for it is kept from the beginning. What does not fit into the size that
  * the client takes (option 57) is left out, least important last.
  */
-#include "daemon/dhcp_private.h"
+#include "daemon/dhcp_peer.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -231,5 +231,6 @@ struct dhcp_answer *dhcp_reply(struct dhcp_server *server, const struct dhcp_req
 	answer->length = (uint16_t)dhcp_writer_end(&w);
 	memcpy(answer->data, w.data, answer->length);
 	answer->type = type;
+	dhcp_peer_answered(server->peer, request);
 	return answer;
 }

@@ -3,7 +3,7 @@
  * Sockets: one for each interface of a subnet, bound to that device, so that other DHCP servers may serve other interfaces
  * of this machine; one for all when a subnet is only reached through relays.
  */
-#include "daemon/dhcp_private.h"
+#include "daemon/dhcp_peer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -75,6 +75,7 @@ void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char
 		    "that fixed address, or exclude the address in [subnet %s]",
 		    a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255, who, server->config->subnet[lease->subnet].name);
 	lease_set(server->leases, lease, LEASE_QUARANTINED, NULL, dhcp_now(server) + LEASE_QUARANTINE);
+	lease->updated = (int64_t)(dhcp_clock(true) / NS);
 	dhcp_record(server, dhcp_answer_new(server, true), lease);
 }
 
@@ -237,8 +238,8 @@ static void want_ports(struct dhcp_server *server, const char *interface, int if
 {
 	const struct config *c = server->config;
 
-	want_listener(server, interface, ifindex, c->dhcp_port);
-	if (c->dhcp_port == DHCP_PORT_SERVER)
+	want_listener(server, interface, ifindex, dhcp_client_port(c));
+	if (dhcp_client_port(c) == DHCP_PORT_SERVER)
 		want_listener(server, interface, ifindex, DHCP_PORT_PXE);
 }
 
@@ -288,6 +289,7 @@ static void drop_unwanted(struct dhcp_server *server)
 		}
 		/* Answers that wait would leave by a socket that is gone. */
 		dhcp_prober_stop_all(server->prober);
+		dhcp_peer_stop_held(server->peer);
 		dhcp_batch_drain(server);
 		listener_free(server->listener[i]);
 	}
@@ -306,9 +308,36 @@ static void mark(struct dhcp_server *server)
 		for (size_t k = 0; k < c->subnets && c->dhcp_mode != CONFIG_DHCP_OFF; k++)
 			wanted |= needs_all(c) ? !*l->interface
 					       : link && link->index == l->ifindex && !strcmp(l->interface, c->subnet[k].interface);
-		l->wanted = wanted && (l->port == c->dhcp_port ||
-				       (l->port == DHCP_PORT_PXE && c->dhcp_port == DHCP_PORT_SERVER));
+		l->wanted = wanted && (l->port == dhcp_client_port(c) ||
+				       (l->port == DHCP_PORT_PXE && dhcp_client_port(c) == DHCP_PORT_SERVER));
 	}
+}
+
+uint16_t dhcp_client_port(const struct config *config)
+{
+	return config->dhcp_backup && config->dhcp_port == DHCP_PEER_PORT ? DHCP_PORT_SERVER : config->dhcp_port;
+}
+
+static void open_peer(struct dhcp_server *server)
+{
+	const struct config *c = server->config;
+	bool wanted = c->dhcp_peer && c->dhcp_mode == CONFIG_DHCP_FULL;
+	int r;
+
+	if (server->peer && (!wanted || server->peer_address != c->dhcp_peer || server->is_backup != c->dhcp_backup)) {
+		dhcp_peer_free(server->peer);
+		server->peer = NULL;
+	}
+	if (!wanted || server->peer)
+		return;
+	r = dhcp_peer_new(&server->peer, server, c->dhcp_peer, c->dhcp_backup);
+	server->peer_address = c->dhcp_peer;
+	server->is_backup = c->dhcp_backup;
+	if (r < 0)
+		dhcp_problem(server,
+			     "DHCP leases are not shared with the peer: UDP port %u cannot be opened: %s; find who has it with "
+			     "`ss -ulpn sport = %u` (tried again)",
+			     DHCP_PEER_PORT, strerror(-r), DHCP_PEER_PORT);
 }
 
 static void open_prober(struct dhcp_server *server)
@@ -339,8 +368,11 @@ static void sync_sockets(struct dhcp_server *server)
 	mark(server);
 	drop_unwanted(server); /* first: a socket for all would be refused beside one for an interface */
 	server->problems = 0;
-	if (c->dhcp_mode == CONFIG_DHCP_OFF)
+	if (c->dhcp_mode == CONFIG_DHCP_OFF) {
+		dhcp_peer_free(server->peer);
+		server->peer = NULL;
 		goto out;
+	}
 	if (server->packet_fd < 0)
 		server->packet_fd = dhcp_packet_socket();
 	if (server->packet_fd < 0)
@@ -349,6 +381,7 @@ static void sync_sockets(struct dhcp_server *server)
 			     "CAP_NET_RAW",
 			     strerror(-server->packet_fd));
 	open_prober(server);
+	open_peer(server);
 	if (all)
 		want_ports(server, "", 0);
 	for (size_t i = 0; i < c->subnets; i++)
@@ -375,9 +408,9 @@ static void on_change(void *arg)
 }
 
 /* --- leases at the start ------------------------------------------------------------------------------------------ */
-static void restore(void *arg, const struct store_lease *from)
+void dhcp_restore(struct dhcp_server *server, const struct store_lease *from)
 {
-	struct dhcp_server *server = arg;
+	struct lease *lease;
 	struct lease_client client = {0};
 	static const uint8_t none[6];
 	int64_t now = (int64_t)(dhcp_clock(true) / NS), expires = from->expires;
@@ -395,6 +428,14 @@ static void restore(void *arg, const struct store_lease *from)
 		expires -= server->clock_offset;
 	lease_table_restore(server->leases, from->address, state,
 			    state == LEASE_QUARANTINED || (!client.has_mac && !client.id_length) ? NULL : &client, expires);
+	lease = lease_by_address(server->leases, from->address);
+	if (lease)
+		lease->updated = from->updated;
+}
+
+static void restore(void *arg, const struct store_lease *from)
+{
+	dhcp_restore(arg, from);
 }
 
 static int load(struct dhcp_server *server)
@@ -403,6 +444,7 @@ static int load(struct dhcp_server *server)
 
 	if (r < 0)
 		return r;
+	lease_table_backwards(server->leases, server->config->dhcp_backup);
 	avoid_own(server);
 	r = store_lease_each(server->store, restore, server);
 	if (r < 0) {
@@ -468,11 +510,13 @@ int dhcp_server_reload(struct dhcp_server *server, const struct config *config)
 	if (r < 0)
 		return r;
 	dhcp_prober_stop_all(server->prober);
+	dhcp_peer_stop_held(server->peer);
 	dhcp_batch_drain(server);
 	lease_table_copy(leases, server->leases);
 	lease_table_free(server->leases);
 	server->leases = leases;
 	server->config = config;
+	lease_table_backwards(leases, config->dhcp_backup);
 	avoid_own(server);
 	sync_sockets(server);
 	dhcp_lease_expired(server);
@@ -485,6 +529,7 @@ void dhcp_server_free(struct dhcp_server *server)
 		return;
 	dhcp_prober_free(server->prober);
 	dhcp_batch_free(server);
+	dhcp_peer_free(server->peer);
 	for (size_t i = 0; i < server->listeners; i++)
 		listener_free(server->listener[i]);
 	netif_watch_free(server->watch);

@@ -26,7 +26,7 @@ struct list {
 struct pool {
 	const struct config_subnet *subnet;
 	struct list list[LEASE_STATES]; /* of dynamic leases; BOUND is not used */
-	unsigned int range;		/* the cursor: next address never given */
+	unsigned int range; /* the cursor: how many ranges, and how many addresses of this one, it has passed */
 	uint64_t next;
 	uint64_t addresses;
 };
@@ -46,6 +46,7 @@ struct lease_table {
 	struct reserved *reserved;
 	size_t reserved_count, reserved_room;
 	size_t count[LEASE_STATES];
+	bool backwards;
 	uint64_t seed;
 };
 
@@ -388,31 +389,51 @@ void lease_set(struct lease_table *table, struct lease *lease, enum lease_state 
 		limit_quarantine(table, &table->pool[lease->subnet]);
 }
 
+/* One step of the cursor: the next address of the ranges, from whichever end; false: there is none left. */
+static bool cursor_step(struct lease_table *table, struct pool *pool, uint32_t *ret)
+{
+	const struct config_subnet *s = pool->subnet;
+
+	for (; pool->range < s->ranges; pool->range++, pool->next = 0) {
+		const struct config_range *r =
+			&s->range[table->backwards ? s->ranges - 1 - pool->range : pool->range];
+
+		if (pool->next > (uint64_t)r->last - r->first)
+			continue;
+		*ret = table->backwards ? r->last - (uint32_t)pool->next : r->first + (uint32_t)pool->next;
+		pool->next++;
+		return true;
+	}
+	return false;
+}
+
+/* Over the rest of an excluded range in one step. */
+static void cursor_skip(const struct lease_table *table, struct pool *pool, const struct config_range *exclude,
+			uint32_t address)
+{
+	pool->next += table->backwards ? address - exclude->first : exclude->last - address;
+}
+
 /* The next address of the ranges that was never given; 0: the cursor has passed them all. */
 static uint32_t next_address(struct lease_table *table, unsigned int subnet)
 {
 	struct pool *pool = &table->pool[subnet];
-	const struct config_subnet *s = pool->subnet;
+	const struct config_range *exclude;
+	uint32_t address;
 
-	while (pool->range < s->ranges) {
-		const struct config_range *exclude;
-		uint64_t address = pool->next;
-
-		if (address < s->range[pool->range].first)
-			address = s->range[pool->range].first;
-		if (address > s->range[pool->range].last) {
-			pool->range++;
-			pool->next = 0;
-			continue;
-		}
-		pool->next = address + 1;
-		exclude = range_with(s->exclude, s->excludes, (uint32_t)address);
+	while (cursor_step(table, pool, &address)) {
+		exclude = range_with(pool->subnet->exclude, pool->subnet->excludes, address);
 		if (exclude)
-			pool->next = (uint64_t)exclude->last + 1;
-		else if (!is_reserved(table, (uint32_t)address) && !lease_by_address(table, (uint32_t)address))
-			return (uint32_t)address;
+			cursor_skip(table, pool, exclude, address);
+		else if (!is_reserved(table, address) && !lease_by_address(table, address))
+			return address;
 	}
 	return 0;
+}
+
+void lease_table_backwards(struct lease_table *table, bool backwards)
+{
+	table->backwards = backwards;
 }
 
 int lease_claim(struct lease_table *table, unsigned int subnet, const struct lease_client *client, uint32_t reserved,
@@ -539,9 +560,14 @@ static void copy_one(void *arg, const struct lease *lease)
 {
 	struct lease_table *to = arg;
 
-	if (lease->known || lease->state == LEASE_QUARANTINED)
-		lease_table_restore(to, lease->address, lease->state, lease->known ? &lease->client : NULL,
-				    lease->expires);
+	struct lease *copy;
+
+	if (!lease->known && lease->state != LEASE_QUARANTINED)
+		return;
+	lease_table_restore(to, lease->address, lease->state, lease->known ? &lease->client : NULL, lease->expires);
+	copy = lease_by_address(to, lease->address);
+	if (copy)
+		copy->updated = lease->updated;
 }
 
 void lease_table_copy(struct lease_table *to, const struct lease_table *from)

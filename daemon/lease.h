@@ -47,6 +47,7 @@ struct lease {
 	int64_t expires;
 	unsigned int subnet; /* index in the configuration */
 	bool dynamic;	     /* in a range, neither excluded nor reserved */
+	int64_t updated;     /* for the caller: CLOCK_REALTIME s of its last change */
 	int64_t probed;	     /* for the caller: when nobody answered there; 0 never */
 
 	/* lease.c only */
@@ -58,6 +59,9 @@ struct lease {
 /* `config` must stay valid as long as the table. */
 int lease_table_new(struct lease_table **ret, const struct config *config);
 void lease_table_free(struct lease_table *table);
+
+/* Give addresses from the end of the ranges: the backup of a pair, so that two that cannot talk rarely meet. */
+void lease_table_backwards(struct lease_table *table, bool backwards);
 
 /* Never give this address to anybody (the server's own, a router's). */
 int lease_table_avoid(struct lease_table *table, uint32_t address);

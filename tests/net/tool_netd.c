@@ -2,6 +2,7 @@
 /*
  * Only the network half of bootwelld: tool_netd CONFIG. Says `ready` on stdout when it serves, the counters on SIGUSR1,
  * ends on SIGTERM (counters again), reads CONFIG again on SIGHUP. Boot scripts are the daemon's own, without targets.
+ * Or: tool_netd scan INTERFACE SECONDS lists other DHCP servers.
  */
 #include <errno.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/catalogue.h"
+#include "daemon/dhcp_scan.h"
 #include "daemon/dhcp_server.h"
 #include "daemon/log.h"
 #include "daemon/tftp_server.h"
@@ -115,11 +117,46 @@ static int start(struct netd *d)
 	return r;
 }
 
+static void scanned(void *arg, const struct dhcp_scan_server *s, unsigned int count, int error)
+{
+	struct netd *d = arg;
+
+	for (unsigned int i = 0; i < count; i++)
+		printf("%s %u.%u.%u.%u %02x:%02x:%02x:%02x:%02x:%02x offers %u.%u.%u.%u%s file %s\n", s[i].interface,
+		       s[i].server >> 24, s[i].server >> 16 & 255, s[i].server >> 8 & 255, s[i].server & 255, s[i].mac[0],
+		       s[i].mac[1], s[i].mac[2], s[i].mac[3], s[i].mac[4], s[i].mac[5], s[i].offered >> 24,
+		       s[i].offered >> 16 & 255, s[i].offered >> 8 & 255, s[i].offered & 255, s[i].ours ? " ours" : "",
+		       s[i].boot_file);
+	loop_stop(d->loop, error);
+}
+
+static int scan(const char *interface, unsigned int seconds)
+{
+	struct netd d = {0};
+	struct dhcp_scan *running = NULL;
+	int r = loop_new(&d.loop);
+
+	if (!r)
+		r = netif_new(&d.netif, d.loop);
+	if (!r)
+		r = dhcp_scan_start(&running, d.loop, d.netif, interface, seconds, scanned, &d);
+	if (!r)
+		r = loop_run(d.loop);
+	if (r < 0)
+		fprintf(stderr, "scan of %s: %s\n", interface, strerror(-r));
+	dhcp_scan_free(running);
+	netif_free(d.netif);
+	loop_free(d.loop);
+	return r ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct netd d = {.file = argc > 1 ? argv[1] : ""};
 	int r;
 
+	if (argc == 4 && !strcmp(argv[1], "scan"))
+		return scan(argv[2], (unsigned int)atoi(argv[3]));
 	if (argc != 2) {
 		fprintf(stderr, "usage: tool_netd CONFIG\n");
 		return 2;

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A primary and its backup: one answer for each client, shared leases, and PCs that notice nothing when the primary dies.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/netlab.sh"
+requires python3 sqlite3
+
+ask_tool=$(cd "$(dirname "$0")" && pwd)/dhcp_ask
+ask() { in_ns pc "$ask_tool" "$@" >"$TMP/got"; }
+got() { grep -q -- "$1" "$TMP/got"; }
+quiet() { test "$(grep -c -- "$1" "$TMP/got")" = 0; }
+
+lab_switch
+lab_ns one; lab_plug one lan; in_ns one ip addr add 10.82.0.1/24 brd + dev lan
+lab_ns two; lab_plug two lan; in_ns two ip addr add 10.82.0.2/24 brd + dev lan
+lab_ns pc; lab_plug pc eth0; in_ns pc ip addr add 10.82.0.250/24 brd + dev eth0
+for n in one two; do
+	mkdir -p "$TMP/$n/state" "$TMP/$n/run"
+	cat >"$TMP/$n.conf" <<-EOF
+		[server]
+		targets = off
+		state = $TMP/$n/state
+		run = $TMP/$n/run
+		[dhcp]
+		mode = full
+		interface = lan
+		network = 10.82.0.0/24
+		range = 10.82.0.100-10.82.0.150
+		probe = no
+		$([ $n = one ] && echo "peer = 10.82.0.2" || printf 'peer = 10.82.0.1\nbackup = yes\n')
+		[tftp]
+		enable = no
+	EOF
+done
+# start NAME: its pid in ${pid[NAME]}
+declare -A pid
+start() {
+	ip netns exec "$(ns "$1")" "$NETD" "$TMP/$1.conf" >"$TMP/$1.out" 2>>"$TMP/$1.err" &
+	pid[$1]=$!
+	at_exit kill "${pid[$1]}"
+	wait_for 10 grep -q ready "$TMP/$1.out"
+}
+lease() { sqlite3 "$TMP/$1/state/bootwell.db" "select address & 255, state from lease where address & 255 = $2"; }
+lease_is() { [ "$(lease "$1" "$2")" = "$3" ]; }
+
+start one
+start two
+check "the backup hears the primary" wait_for 10 grep -q 'primary server 10.82.0.1 is there' "$TMP/two.err"
+wait_for 10 grep -q 'backup server 10.82.0.2 is there' "$TMP/one.err"
+
+ask mac=02:00:00:00:04:01 wait=2
+check "the primary offers" got 'from=10.82.0.1:67 type=2 yiaddr=10.82.0.100'
+check "the backup leaves it alone" quiet 'from=10.82.0.2'
+ask mac=02:00:00:00:04:01 type=request server=10.82.0.1 requested=10.82.0.100 wait=2
+check "the primary acknowledges" got 'from=10.82.0.1:67 type=5 yiaddr=10.82.0.100'
+check "the backup is silent" quiet 'from=10.82.0.2'
+check "the lease is in the backup's store" wait_for 10 lease_is two 100 '100|1'
+
+# The primary is alive, but cannot answer: it has stopped.
+kill -STOP "${pid[one]}"
+check "the backup misses the primary" wait_for 10 grep -q 'primary server 10.82.0.1 has fallen silent' "$TMP/two.err"
+ask mac=02:00:00:00:04:02
+check "the backup offers, from the end of the range" got 'from=10.82.0.2:67 type=2 yiaddr=10.82.0.150'
+ask mac=02:00:00:00:04:02 type=request server=10.82.0.2 requested=10.82.0.150
+check "and acknowledges" got 'from=10.82.0.2:67 type=5 yiaddr=10.82.0.150'
+in_ns pc ip addr add 10.82.0.100/24 dev eth0
+ask mac=02:00:00:00:04:01 type=request ciaddr=10.82.0.100
+check "a client of the dead primary keeps its address (REBINDING)" got 'from=10.82.0.2:67 type=5 yiaddr=10.82.0.100'
+in_ns pc ip addr del 10.82.0.100/24 dev eth0
+ask mac=02:00:00:00:04:01
+check "and is offered the same one when it starts anew" got 'from=10.82.0.2:67 type=2 yiaddr=10.82.0.100'
+
+kill -CONT "${pid[one]}"
+check "the primary comes back and learns what happened" wait_for 15 lease_is one 150 '150|1'
+wait_for 10 eval '[ $(grep -c "is there" "$TMP/two.err") -ge 2 ]'
+ask mac=02:00:00:00:04:02
+check "it offers what the backup gave" got 'from=10.82.0.1:67 type=2 yiaddr=10.82.0.150'
+check "and is the only one who answers again" quiet 'from=10.82.0.2'
+
+# kill -9, an empty disk: the leases come back from the backup.
+kill -9 "${pid[one]}"
+wait "${pid[one]}" 2>/dev/null
+rm -rf "$TMP/one/state"; mkdir "$TMP/one/state"
+start one
+check "a primary with an empty disk gets its leases from the backup" wait_for 15 lease_is one 150 '150|1'
+check "all of them" wait_for 10 lease_is one 100 '100|1'
+
+# Strangers on port 66 change nothing.
+before=$(sqlite3 "$TMP/one/state/bootwell.db" 'select count(*) from lease')
+in_ns pc python3 -c '
+import socket, os, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 66))
+for i in range(300):
+    s.sendto(b"BWDP\1\2\0\0" + struct.pack(">IB6sQQB", 0x0a520000 + 101 + i % 40, 1, b"\2stran", 2**40, 2**40, 0), ("10.82.0.1", 66))
+    s.sendto(os.urandom(i), ("10.82.0.1", 66))'
+sleep 0.5
+check "a stranger's leases are not taken" test "$(sqlite3 "$TMP/one/state/bootwell.db" 'select count(*) from lease')" = "$before"
