@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/cli.h"
 #include "daemon/cli_private.h"
@@ -30,6 +32,22 @@ static void report_one(void *arg, const char *file, unsigned int line, const cha
 		fprintf(stderr, "%s: %s\n", file, message);
 }
 
+/* What is no mistake of the file, but will be one of the room. */
+static void warn_of_images(const struct config *config, struct report *report)
+{
+	for (size_t i = 0; i < config->images; i++) {
+		const struct config_image *image = &config->image[i];
+		char path[600], text[700];
+
+		snprintf(path, sizeof(path), "%s/%s", config->images_path, image->file);
+		if (!access(path, R_OK))
+			continue;
+		snprintf(text, sizeof(text), "warning: image %s cannot be read: %s: %s",
+			 image->name, path, strerror(errno));
+		report_one(report, config->file, image->line, text);
+	}
+}
+
 static int check(const char *file, bool json)
 {
 	struct report report = {.json = json, .list = json_array()};
@@ -40,6 +58,8 @@ static int check(const char *file, bool json)
 
 	r = config_read_known(&config, file, &known, report_one, &report);
 	known_images_done(&images);
+	if (!r)
+		warn_of_images(config, &report);
 	if (json)
 		cli_print_json(report.list);
 	else if (!r)

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Another DHCP server on the wire: it is found at the start and by hand, named, and not fought.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/netlab.sh"
+requires dnsmasq curl
+
+lab_switch
+lab_ns srv
+lab_plug srv lan
+in_ns srv ip addr add 10.77.0.1/24 brd + dev lan
+lab_ns rogue
+lab_plug rogue eth0 02:00:00:00:00:ee
+in_ns rogue ip addr add 10.77.0.66/24 brd + dev eth0
+export BOOTWELL_SOCKET=$TMP/run/control
+lab_config "$TMP/c.conf" <<EOF
+[dhcp]
+interface = lan
+range = 10.77.0.101-10.77.0.110
+probe = no
+[tftp]
+root = $TMP/tftp
+fastpath = off
+[images]
+path = $TMP
+EOF
+ip netns exec "$(ns srv)" "$O/bootwelld" -c "$TMP/c.conf" >"$TMP/daemon.log" 2>&1 &
+at_exit kill $!
+wait_for 15 "$O/bootwell" status || { cat "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
+scan() { "$O/bootwell" dhcp scan "$@" >"$TMP/scan" 2>"$TMP/scan.err"; }
+
+# The scan of the start may still be under way.
+alone() { scan; local s=$?; [ $s = 0 ] && grep -q 'no other' "$TMP/scan"; }
+check "alone on the wire: none" wait_for 20 alone
+in_ns rogue dnsmasq --no-daemon --conf-file=/dev/null --port=0 --interface=eth0 --bind-interfaces --dhcp-authoritative \
+	--dhcp-range=10.77.0.200,10.77.0.210,1h --dhcp-option=3,10.77.0.66 --dhcp-leasefile="$TMP/leases" --user=root >/dev/null 2>&1 &
+at_exit kill $!
+wait_for 10 eval 'in_ns rogue ss -Hlun "sport = 67" | grep -q .'
+scan
+check "with another one the exit status is 1" test $? = 1
+check "its address, MAC and offer are named" grep -q 'lan: DHCP server 10.77.0.66, MAC 02:00:00:00:00:ee, offers 10.77.0.2' "$TMP/scan"
+check "the status warns" eval '"$O/bootwell" status | grep -q "^! another DHCP server answers on lan: 10.77.0.66"'
+check "the metrics count it" eval '"$O/bootwell" metrics | grep -q "^bootwell_dhcp_foreign_servers 1$"'
+refuse "our own is not in the list" grep -q 'server 10.77.0.1,' "$TMP/scan"
+refuse "an interface that does not exist" scan nope0
+check "is told in a sentence" grep -q 'no such interface' "$TMP/scan.err"
+refuse "nobody else may make us send packets" test "$(in_ns rogue curl -s -o /dev/null -w '%{http_code}' -X POST http://10.77.0.1:8001/api/dhcp/scan)" = 200
+refuse "the scan took no lease" grep -q . "$TMP/leases"
