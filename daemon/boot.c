@@ -54,6 +54,10 @@ static void merge_profile(struct config_profile *into, const struct config_profi
 		into->keep = from->keep;
 	if (into->upload == CONFIG_UNSET)
 		into->upload = from->upload;
+	if (!into->capture[0])
+		memcpy(into->capture, from->capture, sizeof(into->capture));
+	if (!into->capture_disk[0])
+		memcpy(into->capture_disk, from->capture_disk, sizeof(into->capture_disk));
 	if (!into->nbp_bios[0])
 		memcpy(into->nbp_bios, from->nbp_bios, sizeof(into->nbp_bios));
 	if (!into->nbp_uefi[0])
@@ -609,6 +613,8 @@ void boot_script_image(struct boot *boot, uint32_t address, const uint8_t mac[6]
 	}
 	client->server = server;
 	profile = boot_profile(boot, boot_section(boot, client), &client->rec);
+	if (!image && boot_send_capture(boot, client, profile, done, arg))
+		return;
 	if (!image && profile->images > 1 && client->state != BOOT_PREPARING) {
 		boot_send_menu(boot, client, profile, done, arg);
 		return;

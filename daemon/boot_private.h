@@ -41,6 +41,10 @@ const struct config_client *boot_section(const struct boot *boot, const struct b
 void boot_send_menu(struct boot *boot, struct boot_client *client,
 		    const struct config_profile *profile, boot_script_fn done, void *arg);
 
+/* True, and the script of the capture system is sent, when the PC's disk is to be captured: boot_upload.c. */
+bool boot_send_capture(struct boot *boot, struct boot_client *client,
+		       const struct config_profile *profile, boot_script_fn done, void *arg);
+
 /* Looks often for a while: something happens. */
 void boot_watch_arm(struct boot *boot);
 

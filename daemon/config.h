@@ -73,6 +73,8 @@ struct config_profile {
 	unsigned int images;
 	enum config_tristate keep;   /* keep write-back over reboots */
 	enum config_tristate upload; /* may upload an image */
+	char capture[CONFIG_NAME_MAX]; /* "xp01.vmdk": what its disk is captured as, "" asks at the PC */
+	char capture_disk[32];         /* "sda"; "" asks when there are several */
 	char nbp_bios[128];          /* "" unset: undionly.kpxe */
 	char nbp_uefi[128];          /* "" unset: snponly.efi, ipxe.efi after a failed hand-off */
 	struct config_options options;

@@ -476,6 +476,8 @@ static const struct key keys[] = {
 	{SECTION_GROUP, "image", key_images, 0, 0},
 	IN_PROFILE("keep", key_tristate, keep),
 	IN_PROFILE("upload", key_tristate, upload),
+	IN_PROFILE("capture", key_beneath, capture),
+	IN_PROFILE("capture-disk", key_beneath, capture_disk),
 	IN_PROFILE("nbp-bios", key_beneath, nbp_bios),
 	IN_PROFILE("nbp-uefi", key_beneath, nbp_uefi),
 	IN_CONFIG(SECTION_APPLIANCE, "hostname", key_appliance_host, appliance.hostname),

@@ -122,6 +122,27 @@ static void get_name_script(struct daemon *d, struct http_request *request)
 				 request);
 }
 
+/* Kernel and initrd of the capture system, in a folder of their own. */
+static void get_capture(struct http_request *request, const char *name)
+{
+	const char *folder = getenv("BOOTWELL_CAPTURE");
+	char path[512];
+	struct stat st;
+	int fd = -1;
+
+	if (!strcmp(name, "vmlinuz") || !strcmp(name, "initrd.img")) {
+		snprintf(path, sizeof(path), "%.400s/%s", folder ? folder : "/usr/share/bootwell/capture", name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
+		http_reply_file(request, fd, st.st_size);
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	refuse(request, 404, "the capture system is not installed here");
+}
+
 /* A boot program by HTTP: a file beneath [tftp] root. */
 static void get_nbp(struct daemon *d, struct http_request *request, const char *name)
 {
@@ -497,6 +518,8 @@ static void on_get(struct daemon *d, struct http_request *request, const char *p
 		get_name_script(d, request);
 	else if (begins(path, "/nbp/"))
 		get_nbp(d, request, path + strlen("/nbp/"));
+	else if (begins(path, "/capture/"))
+		get_capture(request, path + strlen("/capture/"));
 	else if (!strcmp(path, "/status"))
 		reply_json(request, 200, status_all(d));
 	else if (!strcmp(path, "/metrics"))

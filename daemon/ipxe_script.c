@@ -205,3 +205,28 @@ int ipxe_script_named(char *ret, size_t size, const char *name, const char *wron
 	add(&s, "isset ${bootwell-name-taken}\n"); /* never set: the script ends with a failure */
 	return finish(&s);
 }
+
+int ipxe_script_capture(char *ret, size_t size, const char *client, uint32_t server,
+			uint16_t http_port, uint16_t upload_port, const char *name,
+			const char *disk)
+{
+	struct script s = {.text = ret, .size = size};
+
+	add(&s, "#!ipxe\necho\necho bootwell: %s starts the capture system from ", client);
+	add_address(&s, server);
+	add(&s, "\nset base http://");
+	add_address(&s, server);
+	add(&s, ":%u/capture\n", http_port);
+	/* initrd= is what a UEFI kernel looks for. */
+	add(&s, "kernel ${base}/vmlinuz initrd=initrd.img console=ttyS0 console=tty0 loglevel=4 net.ifnames=0 bootwell.server=");
+	add_address(&s, server);
+	add(&s, ":%u%s%s%s%s || goto failed\n", upload_port, *name ? " bootwell.name=" : "", name,
+	    *disk ? " bootwell.disk=" : "", disk);
+	add(&s, "initrd ${base}/initrd.img || goto failed\n"
+		"boot || goto failed\n"
+		":failed\n");
+	echo(&s, "The capture system could not be loaded. On the server, \"bootwell-capture-system\" makes it.");
+	add(&s, "prompt --timeout %u Press any key to start again (by itself in %u s) ||\nreboot\n",
+	    RETRY_TIMEOUT * 1000, RETRY_TIMEOUT);
+	return finish(&s);
+}

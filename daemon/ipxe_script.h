@@ -27,6 +27,11 @@ struct ipxe_script_disk {
 /* Starts the PC's disk: a few tries, then the reason on the screen and a restart. */
 int ipxe_script_boot(char *ret, size_t size, const struct ipxe_script_disk *disk);
 
+/* Starts the capture system, which sends the PC's disk as `name`; name and disk may be "": it asks. */
+int ipxe_script_capture(char *ret, size_t size, const char *client, uint32_t server,
+			uint16_t http_port, uint16_t upload_port, const char *name,
+			const char *disk);
+
 /* Which image? The first is taken when nobody chooses within `seconds`. */
 int ipxe_script_menu(char *ret, size_t size, const char *client, uint32_t server,
 		     uint16_t http_port, const char *const *images, unsigned int count,
