@@ -55,6 +55,7 @@ lab_netd() {
 	at_exit kill "$netd"
 	wait_for 10 grep -q ready "$TMP/netd.out" || { sed 's/^/# /' "$TMP/netd.err"; not_ok "the server starts"; exit 1; }
 }
+lab_netd_stop() { kill "$netd"; wait "$netd" 2>/dev/null; }
 # netd_stat NAME: one counter of the server that runs
 netd_stat() {
 	: >"$TMP/netd.out"

@@ -20,7 +20,6 @@ ask() {
 		>"$TMP/udhcpc.log" 2>&1
 }
 got() { grep -q "^$1=$2\$" "$TMP/got"; }
-stop_netd() { kill "$netd"; wait "$netd" 2>/dev/null; }
 
 lab_switch
 lab_ns srv; lab_plug srv lan; in_ns srv ip addr add 10.79.0.1/24 brd + dev lan
@@ -92,7 +91,7 @@ else
 	echo "ok - relay # SKIP isc-dhcp-relay is not installed"
 fi
 
-stop_netd
+lab_netd_stop
 lab_netd srv "$TMP/c.conf"
 check "after a restart a client has the same address" eval 'ask pc1 && got ip 10.79.0.104'
 check "and another client another one" eval 'ask pc4 && got ip 10.79.0.106'
@@ -100,12 +99,12 @@ check "and another client another one" eval 'ask pc4 && got ip 10.79.0.106'
 # kill -9 right after the ACK: the lease is in the store.
 ask pc3
 third=$(sed -n 's/^ip=//p' "$TMP/got")
-kill -9 "$netd"; wait "$netd" 2>/dev/null
+kill -9 "${netd:?}"; wait "${netd:?}" 2>/dev/null
 check "an acknowledged lease survives kill -9" test "$(sqlite3 "$TMP/state/bootwell.db" \
 	"select count(*) from lease" 2>/dev/null || echo none)" -ge 4
 lab_netd srv "$TMP/c.conf"
 check "and is not given to anybody else" eval "ask pc4 && ! got ip $third && ask pc3 && got ip $third"
-stop_netd
+lab_netd_stop
 
 # Exhaustion: six addresses, then silence, and the seventh client is told nothing.
 for i in 5 6 7 8 9; do lab_ns pc$i; lab_plug pc$i eth0 02:00:00:00:01:0$i; done
@@ -115,7 +114,7 @@ for i in 5 6 7 8 9; do ask pc$i && n=$((n + 1)); done
 check "the range is given out to the last address, but not the one in quarantine" test $n = 2
 check "who comes too late is counted" test "$(netd_stat dhcp_outcome_exhausted)" -ge 1
 check "with a message that says what to do" grep -q 'no free address left in \[subnet near\].*range larger' "$TMP/netd.err"
-stop_netd
+lab_netd_stop
 
 # The port is taken.
 ip netns exec "$(ns srv)" python3 -c '
@@ -131,4 +130,4 @@ check "and lists it as a problem" grep -q 'UDP port 67' <(kill -USR1 "$netd"; sl
 kill "$squat"
 wait "$squat" 2>/dev/null
 check "it serves as soon as the port is free" wait_for 20 eval 'ask pc1 && got ip 10.79.0.104'
-stop_netd
+lab_netd_stop

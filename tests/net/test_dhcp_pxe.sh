@@ -11,7 +11,6 @@ ask() { in_ns pc "$ask_tool" "$@" >"$TMP/got"; }
 # got PATTERN: some answer has it; field NAME: its value in the first answer
 got() { grep -q -- "$1" "$TMP/got"; }
 refuse_quietly() { ! "$@"; }
-stop_netd() { kill "$netd"; wait "$netd" 2>/dev/null; }
 
 lab_switch
 lab_ns srv; lab_plug srv lan; in_ns srv ip addr add 10.81.0.1/24 brd + dev lan
@@ -89,7 +88,7 @@ check "the scan names the other server, its MAC and what it offers" grep -q \
 check "and not ourselves" refuse_quietly grep -q '10.81.0.1 ' "$TMP/scan"
 in_ns srv "$NETD" scan nosuch 1 >"$TMP/scan" 2>&1
 check "an interface that is not there" grep -q 'No such device' "$TMP/scan"
-stop_netd
+lab_netd_stop
 
 # Proxy beside dnsmasq.
 lab_netd srv "$TMP/proxy.conf"
@@ -107,6 +106,6 @@ ask arch=7 type=request port=4011 to=10.81.0.1 bind=4011 ciaddr=10.81.0.250
 check "the proxy answers on port 4011" got 'from=10.81.0.1:4011 type=5 yiaddr=0.0.0.0.*file=snponly.efi'
 ask arch=7 type=request server=10.81.0.5 requested=10.81.0.210
 check "the proxy leaves requests for addresses alone" test "$(grep -c 'from=10.81.0.1:67' "$TMP/got")" = 0
-stop_netd
+lab_netd_stop
 lab_capture_end
 check "tshark finds nothing malformed" lab_well_formed "$TMP/all.pcap"
