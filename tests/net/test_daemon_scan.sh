@@ -27,6 +27,7 @@ EOF
 ip netns exec "$(ns srv)" "$O/bootwelld" -c "$TMP/c.conf" >"$TMP/daemon.log" 2>&1 &
 at_exit kill $!
 wait_for 15 "$O/bootwell" status || { cat "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
+# shellcheck disable=SC2120
 scan() { "$O/bootwell" dhcp scan "$@" >"$TMP/scan" 2>"$TMP/scan.err"; }
 
 # The scan of the start may still be under way.

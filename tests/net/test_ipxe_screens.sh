@@ -68,4 +68,5 @@ check "then the screen says so" wait_for 60 shows 'could not start its disk from
 check "and what to do" shows 'On the server, "bootwell status" tells'
 refuse "the secret is never on the screen" shows "$(cat "$TMP"/configfs/iscsi/*/tpgt_1/acls/*/auth/password)"
 refuse "no command of the script is unknown to iPXE" shows 'command not found'
+# shellcheck disable=SC2154
 [ "$failed" = 0 ] || screen | tail -40 | sed 's/^/# /'
