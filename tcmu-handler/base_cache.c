@@ -9,6 +9,10 @@
  * version again. Frames are memory that is never given back, so a copy that raced with an eviction
  * is only useless, and is done again the slow way.
  *
+ * A unit is read in parts of 4 KiB, so that a lone random read costs what it asks for. Who reads on
+ * where somebody has read before (the part in front of it is there) gets the rest of the unit, and
+ * the next unit as well.
+ *
  * A miss happens on an engine thread, under the cache's lock: the first one takes a frame and
  * reads, all others wait on the frame. 50 clients that boot at once read each unit once.
  *
@@ -19,6 +23,7 @@
 #include "tcmu-handler/base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +32,7 @@
 
 #include "tcmu-handler/inflate.h"
 
+#define PART           (BASE_UNIT / 16)
 #define LEAF           512
 #define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
 #define FRAMES_MIN     64
@@ -36,8 +42,10 @@ struct frame {
 	uint32_t unit;
 	struct base *base; /* NULL: free */
 	uint32_t loaded;   /* second */
+	uint16_t valid;    /* parts that are there; set with release, after the data */
+	uint16_t loading;  /* parts on their way */
 	uint8_t touched;
-	uint8_t loading;
+	unsigned int loads; /* in flight: not to be evicted */
 	struct base_fetch *waiters;
 };
 
@@ -62,11 +70,12 @@ struct base_cache {
 	uint64_t hits, misses, evictions;
 };
 
-/* One unit being read. */
+/* Some neighbouring parts of a unit being read. */
 struct load {
 	struct base_cache *cache;
 	struct frame *frame;
 	struct io_queue *q;
+	uint16_t parts;
 	unsigned int pending;
 	int error;
 };
@@ -159,6 +168,9 @@ int base_add(struct base_cache *c, const char *key, struct image *chain, struct 
 	b->refs = 1;
 	b->key = strdup(key);
 	b->table = calloc(b->units / LEAF + 1, sizeof(*b->table));
+	/* We know better what will be read next. */
+	for (unsigned int i = 0; i < image_file_count(chain); i++)
+		posix_fadvise(image_file(chain, i)->fd, 0, 0, POSIX_FADV_RANDOM);
 	if (!b->key || !b->table)
 		goto fail;
 	pthread_mutex_lock(&c->lock);
@@ -177,6 +189,7 @@ fail:
 	return -ENOMEM;
 }
 
+/* The frame is nobody's: its version is odd until it is given out again. Lock held. */
 static void frame_clear(struct base_cache *c, struct frame *f)
 {
 	if (!(f->version & 1))
@@ -188,6 +201,7 @@ static void frame_clear(struct base_cache *c, struct frame *f)
 		c->used--;
 	}
 	f->base = NULL;
+	f->valid = f->loading = 0;
 	f->touched = 0;
 }
 
@@ -229,6 +243,14 @@ uint64_t base_size(const struct base *b)
  * ------------------------------------------------------------------------------------------------------
  */
 
+static uint16_t parts_of(uint64_t skip, uint64_t length)
+{
+	unsigned int first = (unsigned int)(skip / PART),
+		     last = (unsigned int)((skip + length - 1) / PART);
+
+	return (uint16_t)((2u << last) - (1u << first));
+}
+
 static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t length,
 		      struct iov_pos *dst, uint64_t at)
 {
@@ -236,13 +258,15 @@ static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t len
 	const uint32_t *leaf = __atomic_load_n(&b->table[unit / LEAF], __ATOMIC_ACQUIRE);
 	uint32_t number = leaf ? __atomic_load_n(&leaf[unit % LEAF], __ATOMIC_ACQUIRE) : 0;
 	struct frame *f;
+	uint16_t need = parts_of(skip, length);
 	uint32_t version;
 
 	if (!number)
 		return false;
 	f = &c->frames[number - 1];
 	version = __atomic_load_n(&f->version, __ATOMIC_ACQUIRE);
-	if ((version & 1) || f->base != b || f->unit != unit)
+	if ((version & 1) || f->base != b || f->unit != unit ||
+	    (__atomic_load_n(&f->valid, __ATOMIC_ACQUIRE) & need) != need)
 		return false;
 	iov_put(dst, at, frame_memory(c, f) + skip, length);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -283,7 +307,7 @@ static struct frame *take_frame(struct base_cache *c)
 		struct frame *f = &c->frames[c->hand];
 
 		c->hand = c->hand + 1 == c->count ? 0 : c->hand + 1;
-		if (f->loading)
+		if (f->loads)
 			continue;
 		if (f->base && f->touched) {
 			f->touched = 0;
@@ -297,16 +321,9 @@ static struct frame *take_frame(struct base_cache *c)
 	return NULL;
 }
 
-static void fetch_list_done(struct base_fetch *list, const uint8_t *memory, int error)
+static uint16_t need_of(const struct base_fetch *w)
 {
-	while (list) {
-		struct base_fetch *w = list;
-
-		list = w->next;
-		if (!error)
-			iov_put(&w->dst, w->at, memory + w->offset % BASE_UNIT, w->length);
-		w->done(w, error);
-	}
+	return parts_of(w->offset % BASE_UNIT, w->length);
 }
 
 static void load_end(struct load *load)
@@ -314,33 +331,45 @@ static void load_end(struct load *load)
 	struct base_cache *c = load->cache;
 	struct frame *f = load->frame;
 	struct io_queue *q = load->q;
-	struct base_fetch *waiters, *starved;
+	struct base_fetch *ready = NULL, *starved, **p;
 	int error = load->error;
 
 	pthread_mutex_lock(&c->lock);
-	waiters = f->waiters;
-	f->waiters = NULL;
+	f->loading &= (uint16_t)~load->parts;
+	if (!error)
+		__atomic_store_n(&f->valid, f->valid | load->parts, __ATOMIC_RELEASE);
+	for (p = &f->waiters; *p;) {
+		struct base_fetch *w = *p;
+		uint16_t need = need_of(w);
+
+		/* Who waits for a part that nobody brings any more goes, too. */
+		if ((need & f->loading & ~f->valid) && !(error && (need & load->parts))) {
+			p = &w->next;
+			continue;
+		}
+		*p = w->next;
+		w->next = ready;
+		ready = w;
+	}
 	pthread_mutex_unlock(&c->lock);
-	/* Those who came first are served while nobody can take the frame away. */
-	fetch_list_done(waiters, frame_memory(c, f), error);
+	/* Those who came first are served while nobody can take the frame away: it counts as
+	 * loading. */
+	while (ready) {
+		struct base_fetch *w = ready;
+
+		ready = w->next;
+		if (error && (need_of(w) & load->parts)) {
+			w->done(w, error);
+			continue;
+		}
+		base_fetch(w, q);
+	}
 	pthread_mutex_lock(&c->lock);
-	waiters = f->waiters;
-	f->waiters = NULL;
-	f->loading = 0;
-	if (error)
-		frame_clear(c, f);
-	else
-		__atomic_store_n(&f->version, f->version + 1, __ATOMIC_RELEASE);
+	f->loads--;
 	starved = c->starved;
 	c->starved = NULL;
 	pthread_mutex_unlock(&c->lock);
 	free(load);
-	while (waiters) {
-		struct base_fetch *w = waiters;
-
-		waiters = w->next;
-		base_fetch(w, q);
-	}
 	while (starved) {
 		struct base_fetch *w = starved;
 
@@ -408,16 +437,15 @@ static int load_part(struct load *load, const struct image_extent *e, uint8_t *t
 	return 0;
 }
 
-static void load_unit(struct base *b, struct frame *f, struct io_queue *q, struct load *load)
+/* Reads parts first...last of the frame's unit. */
+static void load_run(struct base *b, struct load *load, unsigned int first, unsigned int last)
 {
-	uint64_t at = (uint64_t)f->unit * BASE_UNIT, end = at + BASE_UNIT;
-	uint8_t *to = frame_memory(b->cache, f);
+	uint64_t start = (uint64_t)load->frame->unit * BASE_UNIT;
+	uint64_t at = start + first * PART, end = start + (last + 1) * PART;
+	uint8_t *to = frame_memory(b->cache, load->frame) + first * PART;
 
 	if (end > b->size)
 		end = b->size;
-	load->cache = b->cache;
-	load->frame = f;
-	load->q = q;
 	load->pending = 1;
 	while (at < end && !load->error) {
 		struct image_extent e;
@@ -438,6 +466,28 @@ static void load_unit(struct base *b, struct frame *f, struct io_queue *q, struc
 		load_end(load);
 }
 
+/* The loads that `parts` take, one a run; they are marked as loading already. Lock not held. */
+static void start_loads(struct base *b, struct frame *f, uint16_t parts, struct io_queue *q,
+			struct load **ready)
+{
+	for (unsigned int first = 0, k = 0; first < 16; first++) {
+		unsigned int last = first;
+		struct load *load;
+
+		if (!(parts >> first & 1))
+			continue;
+		while (last < 15 && (parts >> (last + 1) & 1))
+			last++;
+		load = ready[k++];
+		load->cache = b->cache;
+		load->frame = f;
+		load->q = q;
+		load->parts = (uint16_t)((2u << last) - (1u << first));
+		load_run(b, load, first, last);
+		first = last;
+	}
+}
+
 static uint32_t *table_entry(struct base *b, uint32_t unit)
 {
 	uint32_t **leaf = &b->table[unit / LEAF];
@@ -452,57 +502,160 @@ static uint32_t *table_entry(struct base *b, uint32_t unit)
 	return &(*leaf)[unit % LEAF];
 }
 
+static unsigned int count_runs(uint16_t parts)
+{
+	return (unsigned int)__builtin_popcount(parts & ~(parts << 1));
+}
+
+/* The frame of the unit, taken and published without any part when there is none. NULL: none can be
+ * had. Lock held. */
+static struct frame *frame_of(struct base *b, uint32_t unit, uint32_t *entry)
+{
+	struct base_cache *c = b->cache;
+	struct frame *f = *entry ? &c->frames[*entry - 1] : take_frame(c);
+
+	if (!f || *entry)
+		return f;
+	f->base = b;
+	f->unit = unit;
+	f->loaded = second();
+	f->waiters = NULL;
+	c->used++;
+	__atomic_store_n(entry, (uint32_t)(f - c->frames) + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&f->version, f->version + 1, __ATOMIC_RELEASE);
+	return f;
+}
+
+/* Does the read go on behind one before it? Lock held. */
+static bool follows(const struct base *b, const struct frame *f, uint16_t need)
+{
+	unsigned int first = (unsigned int)__builtin_ctz(need);
+	const uint32_t *leaf;
+
+	if (first)
+		return (f->valid | f->loading) >> (first - 1) & 1;
+	leaf = f->unit ? b->table[(f->unit - 1) / LEAF] : NULL;
+	return leaf && leaf[(f->unit - 1) % LEAF] &&
+	       (b->cache->frames[leaf[(f->unit - 1) % LEAF] - 1].valid >> 15);
+}
+
+/* What is to be read for somebody who needs `need`: marks it as loading. Lock held. */
+static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t need,
+			     bool *ret_follows)
+{
+	uint16_t missing = need & (uint16_t) ~(f->valid | f->loading);
+
+	*ret_follows = missing && follows(b, f, need);
+	if (*ret_follows)
+		missing = (uint16_t) ~(f->valid | f->loading);
+	f->loading |= missing;
+	f->loads += count_runs(missing);
+	return missing;
+}
+
+static void read_ahead(struct base *b, uint32_t unit, struct io_queue *q)
+{
+	struct base_cache *c = b->cache;
+	struct load *load = unit < b->units ? calloc(1, sizeof(*load)) : NULL;
+	uint32_t *entry;
+	struct frame *f = NULL;
+
+	if (!load)
+		return;
+	pthread_mutex_lock(&c->lock);
+	entry = table_entry(b, unit);
+	if (entry && !*entry)
+		f = frame_of(b, unit, entry);
+	if (f) {
+		f->loading = 0xffff;
+		f->loads++;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (f)
+		start_loads(b, f, 0xffff, q, &load);
+	else
+		free(load);
+}
+
+static void put_loads(struct load **loads)
+{
+	for (unsigned int i = 0; i < 8; i++)
+		free(loads[i]);
+}
+
+/* As many as the runs of any set of parts can be. */
+static bool get_loads(struct load **loads)
+{
+	memset(loads, 0, 8 * sizeof(*loads));
+	for (unsigned int i = 0; i < 8; i++) {
+		loads[i] = calloc(1, sizeof(*loads[i]));
+		if (!loads[i]) {
+			put_loads(loads);
+			return false;
+		}
+	}
+	return true;
+}
+
 void base_fetch(struct base_fetch *w, struct io_queue *q)
 {
 	struct base *b = w->base;
 	struct base_cache *c = b->cache;
 	uint32_t unit = (uint32_t)(w->offset / BASE_UNIT), *entry;
-	struct load *load;
+	struct load *loads[8];
+	uint16_t missing = 0;
+	bool ahead = false;
 	struct frame *f;
 
 	if (base_copy(b, w->offset, w->length, &w->dst, w->at) == w->length) {
 		w->done(w, 0);
 		return;
 	}
-	load = calloc(1, sizeof(*load));
-	pthread_mutex_lock(&c->lock);
-	entry = table_entry(b, unit);
-	if (!entry || !load) {
-		pthread_mutex_unlock(&c->lock);
-		free(load);
+	if (!get_loads(loads)) {
 		w->done(w, -ENOMEM);
 		return;
 	}
-	f = *entry ? &c->frames[*entry - 1] : NULL;
-	if (f && !f->loading) {
-		/* It came in between. */
+	pthread_mutex_lock(&c->lock);
+	entry = table_entry(b, unit);
+	f = entry ? frame_of(b, unit, entry) : NULL;
+	if (!entry) {
 		pthread_mutex_unlock(&c->lock);
-		free(load);
-		base_fetch(w, q);
+		put_loads(loads);
+		w->done(w, -ENOMEM);
 		return;
 	}
 	c->misses++;
-	if (!f && !(f = take_frame(c))) {
+	if (!f) {
 		w->next = c->starved;
 		c->starved = w;
-	} else if (f->loading) {
+	} else if ((f->valid & need_of(w)) == need_of(w)) {
+		/* It came in between: nobody takes the frame away while we hold a load of it. */
+		f->loads++;
+		pthread_mutex_unlock(&c->lock);
+		put_loads(loads);
+		iov_put(&w->dst, w->at, frame_memory(c, f) + w->offset % BASE_UNIT, w->length);
+		pthread_mutex_lock(&c->lock);
+		f->loads--;
+		pthread_mutex_unlock(&c->lock);
+		w->done(w, 0);
+		return;
+	} else {
+		missing = choose_parts(b, f, need_of(w), &ahead);
 		w->next = f->waiters;
 		f->waiters = w;
-	} else {
-		f->base = b;
-		f->unit = unit;
-		f->loading = 1;
-		f->loaded = second();
-		w->next = NULL;
-		f->waiters = w;
-		c->used++;
-		__atomic_store_n(entry, (uint32_t)(f - c->frames) + 1, __ATOMIC_RELEASE);
-		pthread_mutex_unlock(&c->lock);
-		load_unit(b, f, q, load);
-		return;
 	}
 	pthread_mutex_unlock(&c->lock);
-	free(load);
+	if (missing) {
+		unsigned int used = count_runs(missing);
+		struct load *mine[8];
+
+		memcpy(mine, loads, sizeof(mine));
+		memset(loads, 0, used * sizeof(*loads));
+		start_loads(b, f, missing, q, mine);
+	}
+	put_loads(loads);
+	if (ahead)
+		read_ahead(b, unit + 1, q);
 }
 
 void base_cache_counters(const struct base_cache *c, struct base_counters *ret)

@@ -339,6 +339,14 @@ static void make_room(struct engine *e, struct thread *t)
 	 * the store full. */
 	if (!store_error(s) && try_writing(e, t))
 		return;
+	/* Those that could not be cleaned before may be cleaned now, if anything has moved since.
+	 */
+	if (s->tried && e->progress != __atomic_load_n(&s->progress, __ATOMIC_RELAXED)) {
+		e->progress = __atomic_load_n(&s->progress, __ATOMIC_RELAXED);
+		store_retry_victims(s);
+		thread_post(t, &e->space);
+		return;
+	}
 	__atomic_store_n(&s->full, true, __ATOMIC_RELAXED);
 	unpark_poor(e);
 }

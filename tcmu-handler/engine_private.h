@@ -46,8 +46,9 @@ struct engine {
 	struct disk_request *poor, *poor_tail;     /* wait for room in the store */
 	struct store_sync sync;
 	bool syncing;
-	uint32_t ticks; /* atomic */
-	bool kicked;    /* all overlays, for room */
+	uint32_t ticks;    /* atomic */
+	uint64_t progress; /* of the store, when all victims were last tried again */
+	bool kicked;       /* all overlays, for room */
 	bool warned;
 	struct work pressure, space;
 	struct stats_store *stats;

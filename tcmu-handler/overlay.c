@@ -431,9 +431,8 @@ static int unmap_locked(struct overlay *ov, uint32_t block, uint32_t count)
 
 	if (r < 0)
 		return r;
-	r = store_promise(ov->store, ov->place, 1);
-	if (r < 0)
-		return r;
+	/* Not asked for a promise: on a full store this is what makes room. */
+	__atomic_add_fetch(&ov->store->promised, 1, __ATOMIC_RELAXED);
 	page = overlay_take_page(ov);
 	r = page ? map_zero(&ov->map, block, count) : -EAGAIN;
 	if (r < 0) {
@@ -452,6 +451,8 @@ static int unmap_locked(struct overlay *ov, uint32_t block, uint32_t count)
 	ov->st->page[page].state = PAGE_DIRTY;
 	page_list_push(ov->st, &ov->zeros, page);
 	overlay_forget_range(ov, block, count);
+	__atomic_store_n(&ov->store->full, false,
+			 __ATOMIC_RELAXED); /* there may be something to gain again */
 	return 0;
 }
 

@@ -124,7 +124,7 @@ static int make_room(struct overlay *ov, struct io_queue *q, unsigned int *data)
 
 		if (left >= *data + 1)
 			return 0;
-		if (left > blocks / 4) {
+		if (left >= 2 && left > blocks / 32) {
 			*data = left - 1;
 			return 0;
 		}
@@ -409,6 +409,7 @@ static void batch_succeeded(struct overlay *ov, struct batch *b)
 	seg->used = b->position + 1 + b->data;
 	pthread_mutex_unlock(&s->lock);
 	ov->live_slots += b->data;
+	__atomic_add_fetch(&s->progress, 1, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; !b->restated && i < b->zeros; i++)
 		staging_put(ov->st, b->page[i]);
 	for (unsigned int i = 0; i < b->data; i++)

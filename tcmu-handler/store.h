@@ -84,6 +84,7 @@ struct store {
 	uint32_t syncing_head; /* dying when the fdatasync in flight began */
 	uint32_t open_places;
 	uint64_t next_id;
+	uint64_t progress; /* batches written and segments freed; atomic */
 	uint64_t writing;  /* batches in flight; atomic */
 	uint64_t promised; /* staged pages that will need a block; atomic */
 	int error;         /* final: an fdatasync failed; atomic */

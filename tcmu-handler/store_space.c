@@ -81,6 +81,7 @@ void store_free_push(struct store *s, uint32_t segment)
 		s->free_head = segment;
 	s->free_tail = segment;
 	s->free_count++;
+	__atomic_add_fetch(&s->progress, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->full, false, __ATOMIC_RELAXED);
 }
 
