@@ -182,6 +182,10 @@ appliance_start() {
 		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:01,romfile="
 	LAB_LIMIT=${LAB_APPLIANCE_LIMIT:-120} lab_run appliance "systemctl is-system-running --wait" >/dev/null
 	appliance true || { console_tail appliance; lab_die "the appliance does not answer"; }
+	[ -n "${LAB_BARE:-}" ] || appliance "systemctl is-active -q bootwell tcmu-runner" || {
+		appliance "journalctl -b --no-pager -n 30 -u bootwell -u tcmu-runner -u bootwell-configfs" | sed 's/^/# /'
+		lab_die "bootwell or tcmu-runner did not start"
+	}
 	lab_note "the appliance answers"
 }
 # appliance COMMAND...: run in the appliance
@@ -252,6 +256,14 @@ pc_ready() {
 	console_tail "$1"
 	return 1
 }
+# pc_boots WHAT NAME [SECONDS]: ok if it does; the test ends here if it does not, nothing more can be seen then
+pc_boots() {
+	local what=$1; shift
+	if pc_ready "$@"; then ok "$what"; return; fi
+	not_ok "$what (console: $LAB_LOGS/$1.console)"
+	appliance "bootwell status; journalctl -b --no-pager -n 20 -u bootwell -u tcmu-runner" | sed 's/^/# /'
+	exit 1
+}
 # pc_reset NAME: its reset button
 pc_reset() { console_mark "$1"; lab_qmp "$1" system_reset >/dev/null; }
 # pc_type NAME TEXT: typed on its keyboard, with Enter; pc_key NAME KEYS: together, as QEMU names them (ctrl b)
@@ -279,6 +291,7 @@ pc_type() {
 # and soft_file; as iPXE it fetches the script too and sets soft_initiator, soft_user, soft_secret and soft_target.
 # soft NAME COMMAND... runs something with that PC's address.
 declare -A soft_ns
+export soft_address soft_file soft_server soft_initiator soft_user soft_secret soft_target
 soft() { local n=$1; shift; nsenter -t "${soft_ns[$n]}" -n -- "$@"; }
 soft_pc() {
 	local name=$1 mac options=()

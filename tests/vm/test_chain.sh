@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # iPXE that came by TFTP asks DHCP again and must get the script, not itself once more. The PC's card has iPXE in its ROM
 # already, so undionly.kpxe is started from the ROM's command line; it works through the ROM's UNDI as through any other.
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
 lab_start
 appliance_config_default
@@ -22,8 +24,11 @@ pc_type pc1 "chain tftp://10.77.0.1/undionly.kpxe"
 check "undionly.kpxe starts" console_wait pc1 60 'using undionly on'
 check "it gets the script" console_wait pc1 60 'tftp://10.77.0.1/boot.ipxe\.* ok'
 check "and starts the disk" console_wait pc1 120 'Welcome to GRUB'
-# What went over the wire: one transfer each, no second round.
-requests() { tcpdump -A -r "$LAB_LOGS/wire.pcap" "udp dst port 69 and ether src $(pc_mac pc1)" 2>/dev/null | grep -ac "$1"; }
-check "undionly.kpxe was asked for once" test "$(requests undionly.kpxe)" = 1
-check "boot.ipxe was asked for once" test "$(requests boot.ipxe)" = 1
+# What went over the wire: one transfer each (a request that is sent again comes from the same port), no second round.
+transfers() {
+	tcpdump -nn -r "$LAB_LOGS/wire.pcap" "udp dst port 69 and ether src $(pc_mac pc1)" 2>/dev/null |
+		grep -a "RRQ \"$1\"" | awk '{ print $3 }' | sort -u | wc -l
+}
+check "undionly.kpxe was asked for once" test "$(transfers undionly.kpxe)" = 1
+check "boot.ipxe was asked for once" test "$(transfers boot.ipxe)" = 1
 lab_end

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kill -9 of tcmu-runner while a PC writes and checks: a pause and nothing else. Then the appliance's power is pulled, on a
 # disk that forgets what was not flushed: what the PC had synced is there afterwards.
-LAB_POWER=1
+export LAB_POWER=1
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
 requires nbdkit
 lab_start
@@ -13,7 +15,7 @@ appliance_config_default "
 	keep = yes"
 appliance_start
 pc_start pc1 1
-check "the PC boots" pc_ready pc1
+pc_boots "the PC boots" pc1
 
 lab_run pc1 "nohup fio --name=v --filename=/dev/sda2 --size=24M --rw=randrw --bsrange=512-64k --direct=1 --ioengine=libaio \
 	--iodepth=8 --verify=crc32c --verify_fatal=1 --fsync=32 --time_based --runtime=30 --output=/run/fio.out >/dev/null 2>&1 & echo \$! >/run/fio.pid"
@@ -35,7 +37,7 @@ appliance_power_cut
 lab_kill pc1
 appliance_start
 pc_start pc1 1
-check "the PC boots again after the power cut" pc_ready pc1
+pc_boots "the PC boots again after the power cut" pc1
 check "the first file is there" lab_run pc1 "seq 200000 | cmp - /root/witness"
 check "the second file is there" lab_run pc1 "seq 1000 | cmp - /root/late"
 check "its file system is whole" lab_run pc1 "! dmesg | grep -iE 'EXT4-fs error|I/O error'"

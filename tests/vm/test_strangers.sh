@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One PC, one disk: another initiator name, a wrong secret, none, another PC's secret are refused, by libiscsi as a real
 # initiator. And what a plain PXE firmware is told.
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
 requires iscsi-inq iscsi-ls curl
 lab_start

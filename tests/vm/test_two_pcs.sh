@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Two PCs at once on one image write different data to the same sectors; each reads its own.
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
 lab_start
 appliance_config_default
 appliance_start
 pc_start pc1 1
 pc_start pc2 2
-check "the first PC boots" pc_ready pc1
-check "the second PC boots" pc_ready pc2
+pc_boots "the first PC boots" pc1
+pc_boots "the second PC boots" pc2
 
 # pattern WORD: 4 MiB of it. Where a PC writes: single sectors at odd places, 4 KiB, and all in one.
 cat >"$LAB/write" <<'END'

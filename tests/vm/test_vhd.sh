@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A BIOS PC boots from a dynamic VHD. While it works on its disk the configuration gets broken, a second server wants port
 # 67 and the daemon is restarted: the PC notices none of it. At its next start the disk is clean again.
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
 lab_start
 appliance_config_default "
@@ -12,7 +14,7 @@ appliance_config_default "
 appliance_start
 
 pc_start pc1 1
-check "a BIOS PC boots from a dynamic VHD" pc_ready pc1
+pc_boots "a BIOS PC boots from a dynamic VHD" pc1
 check "its root is on iSCSI, by the iBFT, with CHAP" lab_script pc1 <<'END'
 findmnt -no SOURCE / | grep -qx /dev/sda1 && readlink -f /sys/block/sda | grep -q '/session[0-9]*/' &&
 	[ -n "$(cat /sys/firmware/ibft/target0/chap-name)" ] &&
@@ -47,6 +49,6 @@ check "the PC's kernel saw no error on its disk" lab_run pc1 "! dmesg | grep -iE
 
 check "a file is written and synced" lab_run pc1 "echo witness >/root/witness && sync && cat /root/witness"
 pc_reset pc1
-check "the PC starts again" pc_ready pc1
+pc_boots "the PC starts again" pc1
 refuse "the file is gone" lab_run pc1 "test -e /root/witness"
 lab_end
