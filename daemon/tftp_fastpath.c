@@ -430,10 +430,13 @@ void tftp_fastpath_session_resume(struct tftp_fastpath *fp, uint32_t session, ui
 				  uint64_t now)
 {
 	struct tftp_slot *slot = &fp->slots[session];
+	uint64_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
 
+	if (state >> 32)
+		return; /* not paused: the programs may be far beyond `sent` by now */
 	/* A duplicate ACK that user space ignored is no progress: it must not put off the time-out.
 	 */
-	if ((uint32_t)__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != sent)
+	if ((uint32_t)state != sent)
 		__atomic_store_n(&slot->last, now, __ATOMIC_RELAXED);
 	__atomic_store_n(&slot->state, (uint64_t)fp->session[session].epoch << 32 | sent,
 			 __ATOMIC_RELEASE);

@@ -131,7 +131,8 @@ uint32_t tftp_fastpath_session_pause(struct tftp_fastpath *fp, uint32_t session,
 /*
  * `sent`: the block that user space sent last (with windows: the last one of the window). `now` is
  * noted as the time of sending only if that is another block than at the pause: a packet that
- * changed nothing does not put off a time-out.
+ * changed nothing does not put off a time-out. Does nothing to a session that is not paused: the
+ * programs may be far beyond `sent` already.
  */
 void tftp_fastpath_session_resume(struct tftp_fastpath *fp, uint32_t session, uint32_t sent,
 				  uint64_t now);

@@ -174,13 +174,19 @@ struct outcome {
 	uint32_t sent; /* afterwards */
 };
 
+static void set_sent(const struct transfer *t, uint32_t sent)
+{
+	tftp_fastpath_session_pause(fastpath, t->session, NULL);
+	tftp_fastpath_session_resume(fastpath, t->session, sent, 1);
+}
+
 static void run(enum tftp_fastpath_tier tier, const struct transfer *t, uint32_t sent,
 		const struct frame *in, struct outcome *o)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length,
 		    .data_out = o->out.b, .data_size_out = sizeof(o->out.b), .repeat = 1);
 
-	tftp_fastpath_session_resume(fastpath, t->session, sent, 1);
+	set_sent(t, sent);
 	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts),
 			      0);
 	o->verdict = (int)opts.retval;
@@ -352,6 +358,9 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 		tftp_fastpath_session_resume(fastpath, t.session, 10, last + SECOND);
 		tftp_fastpath_session_peek(fastpath, t.session, &now);
 		CU_ASSERT_EQUAL(now, last + SECOND);
+		/* Not paused: what the programs did meanwhile is not undone. */
+		tftp_fastpath_session_resume(fastpath, t.session, 3, 1);
+		CU_ASSERT_EQUAL(tftp_fastpath_session_peek(fastpath, t.session, NULL), 10);
 	}
 	tftp_fastpath_session_remove(fastpath, t.session);
 	make_ack(&ack, 9);
@@ -553,7 +562,7 @@ static void race_run(struct race *race)
 	for (unsigned int i = 0; i < RACES; i++) {
 		uint32_t sent = i % 60;
 
-		tftp_fastpath_session_resume(fastpath, race->t->session, sent, 1);
+		set_sent(race->t, sent);
 		pthread_barrier_wait(&race->barrier);
 		race->answered[0] = race_ack(race, sent);
 		pthread_barrier_wait(&race->barrier);

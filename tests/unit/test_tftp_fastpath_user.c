@@ -205,6 +205,7 @@ static bool program_answers(enum tftp_fastpath_tier tier, const struct frame *in
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length,
 		    .data_out = ret->b, .data_size_out = sizeof(ret->b), .repeat = 1);
 
+	tftp_fastpath_session_pause(fastpath, now.session, NULL);
 	tftp_fastpath_session_resume(fastpath, now.session, now.sent, 1);
 	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts),
 			      0);
