@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/progress_bar.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@ void progress_bar_init(struct progress_bar *bar, FILE *to, bool quiet)
 	memset(bar, 0, sizeof(*bar));
 	bar->to = to;
 	bar->quiet = quiet;
-	bar->terminal = isatty(fileno(to));
+	/* The capture system's output goes to several terminals by a pipe. */
+	bar->terminal = isatty(fileno(to)) || getenv("BOOTWELL_TERMINAL");
 }
 
 static void bytes_text(char *to, size_t size, uint64_t bytes)

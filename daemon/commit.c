@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Parts of 4 MiB go by in order: what the base has, then over it what bootwell-overlay tells of that part, then to the new
+ * file where it is not zero (sparse_file.h, as in an upload). The file grows in .commit, is synced, opened again by the
+ * library that will serve it and compared, and only then gets its name by a link; the catalogue's switch to it is the
+ * caller's. So a crash at any moment leaves generation N as it was, and at worst a file that commit_clean() finds.
+ */
+#include "daemon/commit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/digest_file.h"
+#include "daemon/sparse_file.h"
+#include "tcmu-handler/image/bytes.h"
+
+#define FOLDER	 ".commit"
+#define HELPER	 "/usr/lib/bootwell/bootwell-overlay"
+#define RANGE_MAX (4u << 20)
+
+static int fail(struct commit *c, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(struct commit *c, int code, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(c->error, sizeof(c->error), format, ap);
+	va_end(ap);
+	return code;
+}
+
+static int write_fail(struct commit *c, int code)
+{
+	if (code == -ENOSPC || code == -EDQUOT)
+		return fail(c, -ENOSPC,
+			    "image %s was not committed: the disk with the images (%s) is full; make room there, then commit again: "
+			    "the session is kept",
+			    c->image, c->images_path);
+	return fail(c, code, "image %s was not committed: %s cannot be written: %s", c->image, c->images_path, strerror(-code));
+}
+
+/* --- the helper ---------------------------------------------------------------------------------------------------*/
+
+struct stream {
+	struct commit *c;
+	FILE *from;
+	FILE *says;
+	pid_t pid;
+	uint64_t size;
+	/* the range that is at hand */
+	uint64_t offset;
+	uint32_t length, kind;
+	uint8_t *data;
+	bool ended;
+};
+
+static const char *helper_path(const struct commit *c)
+{
+	const char *env = getenv("BOOTWELL_OVERLAY");
+
+	return c->helper ? c->helper : env ? env : HELPER;
+}
+
+static void stream_close(struct stream *s)
+{
+	if (s->pid > 0) {
+		kill(s->pid, SIGKILL);
+		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (s->from)
+		fclose(s->from);
+	if (s->says)
+		fclose(s->says);
+	free(s->data);
+}
+
+/* The helper's own sentence, once it has ended. */
+static int helper_fail(struct stream *s)
+{
+	char line[400] = "";
+	int status = 0, code;
+
+	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	s->pid = 0;
+	rewind(s->says);
+	if (fgets(line, sizeof(line), s->says))
+		line[strcspn(line, "\n")] = '\0';
+	code = WIFEXITED(status) && WEXITSTATUS(status) == 3 ? -ENOENT : -EIO;
+	return fail(s->c, code, "image %s was not committed: %s", s->c->image,
+		    line[0] ? line : "bootwell-overlay ended before its end");
+}
+
+static int stream_read(struct stream *s, void *to, size_t length)
+{
+	return fread(to, 1, length, s->from) == length ? 0 : helper_fail(s);
+}
+
+static int stream_next(struct stream *s)
+{
+	uint64_t end = s->offset + s->length;
+	uint8_t head[16];
+	int r = stream_read(s, head, sizeof(head));
+
+	if (r)
+		return r;
+	s->offset = le64_at(head);
+	s->length = le32_at(head + 8);
+	s->kind = le32_at(head + 12);
+	if (s->offset == UINT64_MAX) {
+		s->ended = true;
+		return 0;
+	}
+	if (s->kind < 1 || s->kind > 2 || !s->length || s->length > RANGE_MAX || s->length % 512 || s->offset < end ||
+	    s->offset % 512 || s->offset > s->size || s->length > s->size - s->offset)
+		return fail(s->c, -EBADMSG, "image %s was not committed: bootwell-overlay gave what cannot be", s->c->image);
+	return s->kind == 1 ? stream_read(s, s->data, s->length) : 0;
+}
+
+static int spawn(struct stream *s, bool summary)
+{
+	const struct commit *c = s->c;
+	const char *path = helper_path(c);
+	int out[2];
+
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return -errno;
+	s->pid = fork();
+	if (s->pid < 0) {
+		close(out[0]);
+		close(out[1]);
+		return -errno;
+	}
+	if (s->pid == 0) {
+		dup2(out[1], STDOUT_FILENO);
+		dup2(fileno(s->says), STDERR_FILENO);
+		execl(path, path, c->store_path, c->overlay, summary ? "--summary" : NULL, NULL);
+		dprintf(STDERR_FILENO, "%s cannot be run: %s\n", path, strerror(errno));
+		_exit(126);
+	}
+	close(out[1]);
+	s->from = fdopen(out[0], "r");
+	return s->from ? 0 : -errno;
+}
+
+static int stream_open(struct stream *s, struct commit *c, bool summary)
+{
+	char head[64], generation[256];
+	int r;
+
+	memset(s, 0, sizeof(*s));
+	s->c = c;
+	s->says = tmpfile();
+	s->data = malloc(RANGE_MAX);
+	r = s->says && s->data ? spawn(s, summary) : -ENOMEM;
+	if (r)
+		return fail(c, r, "image %s was not committed: bootwell-overlay cannot be started: %s", c->image, strerror(-r));
+	r = stream_read(s, head, sizeof(head));
+	if (!r)
+		r = stream_read(s, generation, sizeof(generation));
+	if (r)
+		return r;
+	s->size = le64_at(head + 8);
+	c->changed = le64_at(head + 16);
+	c->ranges = le32_at(head + 24);
+	generation[sizeof(generation) - 1] = '\0';
+	if (memcmp(head, "BWOVRLY1", 8))
+		return fail(c, -EBADMSG, "image %s was not committed: bootwell-overlay is of another version", c->image);
+	if (strcmp(generation, c->generation))
+		return fail(c, -ESTALE, "image %s was not committed: the session lies on \"%s\", and the image is now \"%s\"", c->image,
+			    generation, c->generation);
+	return 0;
+}
+
+int commit_look(struct commit *c)
+{
+	struct stream s;
+	int r = stream_open(&s, c, true);
+
+	stream_close(&s);
+	return r;
+}
+
+/* --- the base -----------------------------------------------------------------------------------------------------*/
+
+int commit_open_base(struct image **ret, const char *images_path, const struct commit_base *base, struct image_error *err)
+{
+	int dir = open(images_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = dir < 0 ? -errno : 0;
+	struct image *top = NULL, *last = NULL;
+
+	if (r)
+		snprintf(err->text, sizeof(err->text), "the folder of images %s cannot be opened: %s", images_path, strerror(-r));
+	for (unsigned int i = 0; !r && i < base->layers; i++) {
+		struct image_source source = {.dirfd = dir, .name = base->layer[i].file, .size_override = base->layer[i].size_override};
+		struct image *img;
+
+		r = image_format_from_name(base->layer[i].format, &source.format);
+		if (!r)
+			r = image_open(&img, &source, err);
+		if (r)
+			break;
+		if (last) {
+			r = image_set_parent(last, img, err);
+			if (r)
+				image_close(img);
+		} else {
+			top = img;
+		}
+		last = img;
+	}
+	if (dir >= 0)
+		close(dir);
+	if (r) {
+		image_close(top);
+		return r;
+	}
+	*ret = top;
+	return 0;
+}
+
+/* --- the new file -------------------------------------------------------------------------------------------------*/
+
+struct writer {
+	struct commit *c;
+	struct image *base;
+	struct stream stream;
+	struct sparse_file *sparse;
+	int images, folder, fd;
+	char name[128]; /* in .commit */
+	uint8_t *data, *unit, *digests;
+};
+
+/* Lays over `data`, which is [start, start + length), what the overlay has of it. *ret_any: something. */
+static int lay_over(struct writer *w, uint64_t start, uint32_t length, bool *ret_any)
+{
+	struct stream *s = &w->stream;
+	int r = 0;
+
+	*ret_any = false;
+	while (!r && !s->ended && s->offset < start + length) {
+		uint64_t from = s->offset > start ? s->offset : start;
+		uint64_t to = s->offset + s->length < start + length ? s->offset + s->length : start + length;
+
+		if (from < to) {
+			*ret_any = true;
+			if (s->kind == 1)
+				memcpy(w->data + (from - start), s->data + (from - s->offset), to - from);
+			else
+				memset(w->data + (from - start), 0, to - from);
+		}
+		if (s->offset + s->length > start + length)
+			break; /* the rest is the next part's */
+		r = stream_next(s);
+	}
+	return r;
+}
+
+static bool make_bitmap(const uint8_t *data, uint32_t length, uint8_t bitmap[SPARSE_BITMAP])
+{
+	bool any = false;
+
+	memset(bitmap, 0, SPARSE_BITMAP);
+	for (uint32_t at = 0, n; at < length; at += n) {
+		n = length - at < SPARSE_BLOCK ? length - at : SPARSE_BLOCK;
+		if (data_is_zero(data + at, n))
+			continue;
+		bitmap[at / SPARSE_BLOCK / 8] |= (uint8_t)(1 << at / SPARSE_BLOCK % 8);
+		any = true;
+	}
+	return any;
+}
+
+static int write_part(struct writer *w, uint64_t part)
+{
+	uint64_t size = w->stream.size, start = part * DIGEST_PART;
+	uint32_t length = digest_part_length(size, part);
+	uint8_t bitmap[SPARSE_BITMAP];
+	struct sparse_place place;
+	bool zero = image_range_is_zero(w->base, start, length), any;
+	int r = 0;
+
+	if (zero)
+		memset(w->data, 0, length);
+	else
+		r = image_read_data(w->base, start, w->data, length, &w->unit);
+	if (r)
+		return fail(w->c, r, "image %s was not committed: its generation %u cannot be read at byte %llu: %s", w->c->image,
+			    w->c->number, (unsigned long long)start, strerror(-r));
+	r = lay_over(w, start, length, &any);
+	if (r)
+		return r;
+	if ((zero && !any) || !make_bitmap(w->data, length, bitmap)) {
+		digest_zero(length, w->digests + part * DIGEST_SIZE);
+		return 0;
+	}
+	digest_part(w->data, length, w->digests + part * DIGEST_SIZE);
+	r = sparse_place(w->sparse, part, bitmap, &place);
+	if (!r)
+		r = sparse_write(w->sparse, part, &place, bitmap, w->data);
+	if (!r)
+		sync_file_range(w->fd, (off_t)(place.first * 512), DIGEST_PART + 8192, SYNC_FILE_RANGE_WRITE);
+	return r ? write_fail(w->c, r) : 0;
+}
+
+static int write_all(struct writer *w)
+{
+	uint64_t parts = digest_parts(w->stream.size);
+	int r = stream_next(&w->stream);
+
+	for (uint64_t i = 0; !r && i < parts; i++) {
+		r = write_part(w, i);
+		__atomic_store_n(&w->c->done, i * DIGEST_PART, __ATOMIC_RELAXED);
+		if (!r && __atomic_load_n(&w->c->cancel, __ATOMIC_RELAXED))
+			r = fail(w->c, -ECANCELED, "the commit of image %s was stopped; the session is kept", w->c->image);
+	}
+	if (!r && !w->stream.ended)
+		r = helper_fail(&w->stream);
+	return r;
+}
+
+static int check_file(struct writer *w)
+{
+	struct image_source source = {.dirfd = w->folder, .name = w->name, .format = w->c->format};
+	struct image_error err;
+	struct image *img;
+	int r = image_open(&img, &source, &err);
+
+	if (r < 0)
+		return fail(w->c, -EIO, "image %s was not committed: the new file cannot be opened again: %s", w->c->image, err.text);
+	r = sparse_compare(w->sparse, img);
+	image_close(img);
+	return r ? fail(w->c, -EIO, "image %s was not committed: the new file is not what was written", w->c->image) : 0;
+}
+
+static int give_name(struct writer *w)
+{
+	struct commit *c = w->c;
+	const char *ending = c->format == IMAGE_VHD ? "vhd" : "vmdk";
+	int r = -EEXIST;
+
+	for (unsigned int n = c->number + 1; r == -EEXIST && n < 100000; n++) {
+		snprintf(c->file, sizeof(c->file), "%s-%u.%s", c->image, n, ending);
+		r = digest_file_write(w->images, c->file, c->digest);
+		if (!r && linkat(w->folder, w->name, w->images, c->file, 0) < 0)
+			r = -errno;
+	}
+	if (!r && fsync(w->images) < 0)
+		r = -errno;
+	return r ? write_fail(c, r) : 0;
+}
+
+static int finish(struct writer *w)
+{
+	struct stat st;
+	int r = sparse_finish(w->sparse, w->name);
+
+	if (!r && fsync(w->fd) < 0)
+		r = -errno;
+	if (r)
+		return write_fail(w->c, r);
+	r = check_file(w);
+	if (r)
+		return r;
+	digest_disk(w->stream.size, w->digests, w->c->digest);
+	if (fstat(w->fd, &st) == 0)
+		w->c->disk_bytes = (uint64_t)st.st_blocks * 512;
+	return give_name(w);
+}
+
+static int writer_open(struct writer *w)
+{
+	struct commit *c = w->c;
+	struct image_error err = {""};
+	int r;
+
+	w->images = open(c->images_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w->images < 0 || (mkdirat(w->images, FOLDER, 0700) < 0 && errno != EEXIST))
+		return write_fail(c, -errno);
+	w->folder = openat(w->images, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (w->folder < 0)
+		return write_fail(c, -errno);
+	r = commit_open_base(&w->base, c->images_path, &c->base, &err);
+	if (r)
+		return fail(c, r, "image %s was not committed: %.500s", c->image, err.text);
+	if (image_info(w->base)->virtual_size != w->stream.size)
+		return fail(c, -ESTALE, "image %s was not committed: the session's disk has another size than the image", c->image);
+	snprintf(w->name, sizeof(w->name), "%s.%s", c->image, c->format == IMAGE_VHD ? "vhd" : "vmdk");
+	unlinkat(w->folder, w->name, 0);
+	w->fd = openat(w->folder, w->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	r = w->fd < 0 ? -errno : sparse_new(&w->sparse, w->fd, c->format, w->stream.size);
+	w->data = malloc(DIGEST_PART);
+	w->digests = malloc(digest_parts(w->stream.size) * DIGEST_SIZE);
+	if (!r && (!w->data || !w->digests))
+		r = -ENOMEM;
+	return r ? write_fail(c, r) : 0;
+}
+
+static void writer_close(struct writer *w)
+{
+	stream_close(&w->stream);
+	sparse_free(w->sparse);
+	image_close(w->base);
+	if (w->fd >= 0) {
+		close(w->fd);
+		unlinkat(w->folder, w->name, 0);
+	}
+	if (w->folder >= 0)
+		close(w->folder);
+	if (w->images >= 0)
+		close(w->images);
+	free(w->data);
+	free(w->unit);
+	free(w->digests);
+}
+
+int commit_write(struct commit *c)
+{
+	struct writer w = {.c = c, .images = -1, .folder = -1, .fd = -1};
+	int r = stream_open(&w.stream, c, false);
+
+	if (!r) {
+		__atomic_store_n(&c->total, w.stream.size, __ATOMIC_RELAXED);
+		r = writer_open(&w);
+	}
+	if (!r)
+		r = write_all(&w);
+	if (!r)
+		r = finish(&w);
+	writer_close(&w);
+	return r;
+}
+
+void commit_clean(const char *images_path)
+{
+	int images = open(images_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int folder = images < 0 ? -1 : openat(images, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *d = folder < 0 ? NULL : fdopendir(folder);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (e->d_name[0] != '.')
+			unlinkat(folder, e->d_name, 0);
+	if (d)
+		closedir(d);
+	else if (folder >= 0)
+		close(folder);
+	if (images >= 0)
+		close(images);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A client's write-back laid over its base as one new image file: generation N + 1, beside N. Blocking; for a thread. What
+ * the client wrote comes from the program bootwell-overlay (tcmu-handler/export), because the store is the engine's.
+ */
+#ifndef BOOTWELL_COMMIT_H
+#define BOOTWELL_COMMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/digest.h"
+#include "tcmu-handler/image/image.h"
+
+#define COMMIT_ERROR_MAX 640
+
+/* The base, itself first, then its parents: as catalogue_resolve() gives it. */
+struct commit_base {
+	unsigned int layers;
+	struct {
+		char format[16];
+		char file[256];
+		uint64_t size_override;
+	} layer[IMAGE_CHAIN_MAX];
+};
+
+struct commit {
+	/* What is asked. */
+	char images_path[256], store_path[256];
+	char overlay[40];	       /* UUID */
+	char image[64];
+	uint32_t number;	       /* of the base's generation */
+	struct commit_base base;       /* that the overlay lies on */
+	char generation[256];	       /* as in the disk's record: the overlay must say the same */
+	enum image_format format;      /* IMAGE_VHD or IMAGE_VMDK */
+	const char *helper;	       /* NULL: $BOOTWELL_OVERLAY, or where it is installed */
+
+	/* While it runs; read by other threads with relaxed atomics. */
+	uint64_t done, total; /* bytes of the virtual disk */
+	bool cancel;
+
+	/* What came out. */
+	uint64_t changed;	       /* bytes that the client wrote */
+	uint32_t ranges;
+	char file[256];		       /* beneath images_path */
+	uint8_t digest[DIGEST_SIZE];
+	uint64_t disk_bytes;
+	char error[COMMIT_ERROR_MAX];
+};
+
+/* What would be committed: changed, ranges. -ENOENT: nothing was written. */
+int commit_look(struct commit *commit);
+/* Makes the file, synced and checked, with its name. -ENOSPC, -ECANCELED, ...: nothing of it is left. */
+int commit_write(struct commit *commit);
+/* Removes what a commit that was cut off left in the folder of images. */
+void commit_clean(const char *images_path);
+
+/* Opens a chain as the catalogue has resolved it. */
+int commit_open_base(struct image **ret, const char *images_path, const struct commit_base *base,
+		     struct image_error *err);
+
+#endif
