@@ -583,6 +583,33 @@ static void test_boot_free_answers_who_waits(void)
 	close_rig(rig);
 }
 
+/* Beside another DHCP server we see no lease: iPXE tells its MAC with the request for its script. */
+static void test_boot_as_proxy(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct boot_identity who = ipxe(50);
+	struct boot_answer answer;
+	char secret[64];
+
+	rig->config->dhcp_mode = CONFIG_DHCP_PROXY;
+	boot_identify(rig->boot, &who, SERVER, &answer);
+	CU_ASSERT_STRING_EQUAL(answer.nbp, "http://127.0.0.1:8001/boot.ipxe?mac=${netX/mac}");
+	boot_script(rig->boot, address_of(50), who.mac, SERVER, take_script, rig);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	CU_ASSERT_STRING_EQUAL(look(rig, "PC050").client.name, "PC050");
+	/* Each boot has a secret of its own. */
+	CU_ASSERT_EQUAL(sscanf(strstr(rig->script[0], "set password"), "%63[^\n]", secret), 1);
+	CU_ASSERT_EQUAL(strlen(secret), strlen("set password ") + 16);
+	rig->scripts = 0;
+	boot_script(rig->boot, address_of(51), who.mac, SERVER, take_script, rig);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	CU_ASSERT_PTR_NULL(strstr(rig->script[0], secret));
+	CU_ASSERT_EQUAL(count_targets(), 1);
+	close_rig(rig);
+}
+
 static int fail_enable(void *arg, const char *operation, const char *path, const char *value)
 {
 	(void)arg;
@@ -747,6 +774,7 @@ int main(int argc, char **argv)
 		UNIT(test_boot_script_makes_the_disk),
 		UNIT(test_boot_script_asked_twice),
 		UNIT(test_boot_many_at_once),
+		UNIT(test_boot_as_proxy),
 		UNIT(test_boot_free_answers_who_waits),
 		UNIT(test_boot_script_says_why_not),
 		UNIT(test_boot_script_while_it_runs),
