@@ -30,6 +30,7 @@
 #include "daemon/log.h"
 
 #define DEFAULT_CONFIG "/etc/bootwell/bootwell.conf"
+#define SCAN_EVERY     (900 * 1000000000ull)
 #define SCAN_AFTER     (3 * 1000000000ull) /* ns after the start */
 #define HTTP_RETRY     (10 * 1000000000ull)
 
@@ -369,6 +370,7 @@ static void on_scan(void *arg)
 {
 	struct extras *x = arg;
 
+	loop_timer_set(x->scan, loop_now(x->d->loop) + SCAN_EVERY);
 	if (x->d->config->dhcp_mode != CONFIG_DHCP_OFF)
 		control_scan(x->d, NULL);
 }

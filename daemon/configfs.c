@@ -189,10 +189,11 @@ int configfs_unlink(const struct configfs *c, const char *format, ...)
 bool configfs_exists(const struct configfs *c, const char *format, ...)
 {
 	char path[CONFIGFS_PATH_MAX];
+	struct stat st;
 	int r;
 
 	FORMAT_PATH(c, path, format);
-	return !r && !access(path, F_OK);
+	return !r && !lstat(path, &st); /* not access(): that asks for the real user, without capabilities */
 }
 
 int configfs_list(const struct configfs *c, void (*fn)(void *arg, const char *name), void *arg,
