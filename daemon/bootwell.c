@@ -13,6 +13,8 @@ static const struct cli_command commands[] = {
 	{"metrics", cli_metrics, "counters as Prometheus text"},
 	{"config", cli_config, "check a configuration file, reload it"},
 	{"system", cli_system, "the appliance's own system: status, update"},
+	{"backup", cli_backup, "configuration and state into one file"},
+	{"restore", cli_restore, "and back, while bootwelld is stopped"},
 };
 
 static void help(FILE *to)
