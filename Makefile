@@ -19,7 +19,7 @@ VERSION := $(shell cat VERSION)
 IMAGE_SRC   := $(wildcard tcmu-handler/image/*.c)
 HANDLER_SRC := $(wildcard tcmu-handler/*.c)
 ENGINE_SRC  := $(filter-out tcmu-handler/handler.c,$(HANDLER_SRC))
-DAEMON_MAIN := daemon/bootwelld.c daemon/bootwell.c
+DAEMON_MAIN := daemon/bootwelld.c daemon/bootwell.c daemon/bootwell_configfs.c
 DAEMON_SRC  := $(filter-out $(DAEMON_MAIN),$(wildcard daemon/*.c))
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 CRASH_SRC   := $(wildcard tests/crash/test_*.c)
@@ -51,7 +51,9 @@ ENGINE_LIBS  = $(call pc,libs,$(ENGINE_PKGS))
 DAEMON_LIBS  = $(call pc,libs,$(DAEMON_PKGS))
 
 .PHONY: all help deps lint format check check-fast demo clean asan fuzz iso deb man tests bench-programs
-all: $(O)/bootwelld $(O)/bootwell $(O)/handler_bootwell.so man  ## build everything
+all: $(O)/bootwelld $(O)/bootwell $(O)/bootwell-configfs $(O)/handler_bootwell.so man  ## build everything
+
+all: $(O)/bootwell-capture $(O)/bootwell-overlay
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
@@ -91,9 +93,17 @@ $(O)/handler_bootwell.so: $(O)/tcmu-handler/handler.o $(O)/libengine.a $(O)/libi
 	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,now -o $@ $^ $(ENGINE_LIBS)
 $(O)/bootwelld: $(O)/daemon/bootwelld.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
 $(O)/bootwell: $(O)/daemon/bootwell.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
-$(O)/bootwelld $(O)/bootwell:
+$(O)/bootwell-configfs: $(O)/daemon/bootwell_configfs.o $(O)/daemon/configfs.o $(O)/daemon/configfs_remote.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pc,libs,libsystemd)
+$(O)/bootwell-capture: $(O)/initramfs/capture/capture.o $(O)/initramfs/capture/disks.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
+$(O)/bootwelld $(O)/bootwell $(O)/bootwell-capture:
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
+
+$(O)/bootwell-overlay: $(O)/tcmu-handler/export/bootwell_overlay.o $(O)/libengine.a $(O)/libimage.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ENGINE_LIBS)
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 TEST_LIBS := $(O)/libdaemon.a $(O)/libengine.a $(O)/libimage.a
@@ -103,6 +113,7 @@ $(UNIT_BIN) $(CRASH_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS)
 $(TOOL_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.a,$^) $(DAEMON_LIBS) $(ENGINE_LIBS)
+$(O)/tests/unit/test_configfs_remote: | $(O)/bootwell-configfs
 tests: $(UNIT_BIN) $(CRASH_BIN) $(TOOL_BIN)
 
 # Fuzz harnesses: whole library rebuilt with clang, libFuzzer, ASan and UBSan, in a build folder of its own.

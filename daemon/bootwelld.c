@@ -202,6 +202,7 @@ static int open_state(struct daemon *d)
 
 static int open_targets(struct daemon *d)
 {
+	const char *helper = getenv("BOOTWELL_CONFIGFS_HELPER");
 	char error[TARGET_ERROR_MAX];
 	int r;
 
@@ -210,6 +211,8 @@ static int open_targets(struct daemon *d)
 	r = targets_new(&d->targets, getenv("BOOTWELL_CONFIGFS"), d->config->run_path);
 	if (r)
 		return r;
+	if (helper)
+		targets_helper(d->targets, helper);
 	r = targets_check(d->targets, error);
 	if (!r)
 		r = boot_disks_write_engine(d->config, error);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/configfs.h"
+#include "daemon/configfs_remote.h"
 
 /* Formats root/path into `path`. */
 #define FORMAT_PATH(c, path, format)                                                               \
@@ -29,6 +30,13 @@ static int format_path(const struct configfs *c, char *path, const char *format,
 	return n + m < CONFIGFS_PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+/* The change is made by the helper, when there is one. Its path is relative to the root. */
+static int by_helper(const struct configfs *c, enum configfs_operation operation, const char *path,
+		     const char *value)
+{
+	return configfs_remote(c->helper, operation, path + strlen(c->root) + 1, value);
+}
+
 static int traced(const struct configfs *c, const char *operation, const char *path,
 		  const char *value)
 {
@@ -45,6 +53,8 @@ int configfs_mkdir(const struct configfs *c, const char *format, ...)
 	FORMAT_PATH(c, path, format);
 	if (!r)
 		r = traced(c, "mkdir", path, "");
+	if (!r && c->helper[0])
+		return by_helper(c, CONFIGFS_MKDIR, path, "");
 	if (!r && mkdir(path, 0755) < 0 && errno != EEXIST)
 		r = -errno;
 	return r;
@@ -90,6 +100,8 @@ int configfs_rmdir(const struct configfs *c, const char *format, ...)
 	FORMAT_PATH(c, path, format);
 	if (!r)
 		r = traced(c, "rmdir", path, "");
+	if (!r && c->helper[0])
+		return by_helper(c, CONFIGFS_RMDIR, path, "");
 	if (!r && c->plain)
 		empty_plain(path);
 	if (!r && rmdir(path) < 0)
@@ -122,6 +134,8 @@ int configfs_write(const struct configfs *c, const char *value, const char *form
 		r = traced(c, "write", path, value);
 	if (r)
 		return r;
+	if (c->helper[0])
+		return by_helper(c, CONFIGFS_WRITE, path, value);
 	if (c->plain)
 		make_plain(path);
 	fd = open(path, O_WRONLY | O_CLOEXEC | (c->plain ? O_CREAT | O_TRUNC : 0), 0644);
@@ -166,6 +180,8 @@ int configfs_link(const struct configfs *c, const char *to, const char *format, 
 		r = -ENAMETOOLONG;
 	if (!r)
 		r = traced(c, "link", path, to);
+	if (!r && c->helper[0])
+		return by_helper(c, CONFIGFS_LINK, path, to);
 	if (!r && c->plain)
 		make_plain(path);
 	if (!r && symlink(target, path) < 0)
@@ -181,6 +197,8 @@ int configfs_unlink(const struct configfs *c, const char *format, ...)
 	FORMAT_PATH(c, path, format);
 	if (!r)
 		r = traced(c, "unlink", path, "");
+	if (!r && c->helper[0])
+		return by_helper(c, CONFIGFS_UNLINK, path, "");
 	if (!r && unlink(path) < 0)
 		r = -errno;
 	return r;

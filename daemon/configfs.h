@@ -16,6 +16,7 @@
 struct configfs {
 	char root[256]; /* /sys/kernel/config/target */
 	bool plain;
+	char helper[108]; /* socket of bootwell-configfs, which makes the changes; "": by ourselves */
 	int (*trace)(void *arg, const char *operation, const char *path,
 		     const char *value); /* NULL: none */
 	void *trace_arg;

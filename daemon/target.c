@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "daemon/configfs.h"
+#include "daemon/configfs_remote.h"
 #include "daemon/target.h"
 
 #define HBA          "core/user_0"
@@ -68,6 +69,11 @@ void targets_free(struct targets *t)
 	pthread_mutex_destroy(&t->turn);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
+}
+
+void targets_helper(struct targets *t, const char *socket)
+{
+	snprintf(t->fs.helper, sizeof(t->fs.helper), "%s", socket);
 }
 
 void targets_trace(struct targets *t,
@@ -174,11 +180,15 @@ static void now_doing(struct targets *t, int what, const char *id)
 	pthread_mutex_unlock(&t->lock);
 }
 
-static void module_parameter(const char *name, const char *value)
+static void module_parameter(const struct targets *t, const char *name, const char *value)
 {
 	char path[128];
 	int fd;
 
+	if (t->fs.helper[0]) {
+		configfs_remote(t->fs.helper, CONFIGFS_PARAMETER, name, value);
+		return;
+	}
 	snprintf(path, sizeof(path), "/sys/module/target_core_user/parameters/%s", name);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -202,9 +212,9 @@ void target_rescue(struct targets *t, unsigned int seconds)
 	pthread_mutex_unlock(&t->lock);
 
 	if (doing == ENABLING && !t->fs.plain) {
-		module_parameter("block_netlink", "1");
-		module_parameter("reset_netlink", "1");
-		module_parameter("block_netlink", "0");
+		module_parameter(t, "block_netlink", "1");
+		module_parameter(t, "reset_netlink", "1");
+		module_parameter(t, "block_netlink", "0");
 	}
 	if (doing == REMOVING && !t->fs.plain && !runner_alive()) {
 		configfs_write(&t->fs, "1", HBA "/%s/action/block_dev", id);
@@ -313,6 +323,12 @@ static int add_group(struct targets *t, const struct target_disk *d)
 	return r;
 }
 
+/*
+ * s, the most that the kernel takes. Firmware answers a NOP-In only while somebody reads its disk: with the kernel's
+ * 15 and 30 s, a PC that waits in a boot menu would lose its session.
+ */
+static const char *const patience[] = {"nopin_response_timeout", "nopin_timeout"};
+
 static int add_acl(struct targets *t, const struct target_disk *d)
 {
 	char lun[TARGET_NAME_MAX + 64];
@@ -322,6 +338,11 @@ static int add_acl(struct targets *t, const struct target_disk *d)
 		r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/acls", d->iqn);
 	if (!r)
 		r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/acls/%s", d->iqn, d->initiator);
+	if (!r && t->fs.plain)
+		r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/acls/%s/attrib", d->iqn, d->initiator);
+	for (unsigned int i = 0; !r && i < sizeof(patience) / sizeof(patience[0]); i++)
+		r = configfs_write(&t->fs, "60", "iscsi/%s/tpgt_1/acls/%s/attrib/%s", d->iqn,
+				   d->initiator, patience[i]);
 	if (!r)
 		r = configfs_write(&t->fs, d->user, "iscsi/%s/tpgt_1/acls/%s/auth/userid", d->iqn,
 				   d->initiator);

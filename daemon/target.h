@@ -38,6 +38,8 @@ struct target_disk {
  * bootwelld's folder in /run, where the handler leaves ID.error.
  */
 int targets_new(struct targets **ret, const char *root, const char *run);
+/* Changes are made by bootwell-configfs at this socket (configfs_remote.h), not by ourselves. */
+void targets_helper(struct targets *targets, const char *socket);
 void targets_free(struct targets *targets); /* leaves the targets in the kernel */
 
 /* Whether the kernel has what is needed; loads what can be loaded. */
