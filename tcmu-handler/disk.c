@@ -772,6 +772,10 @@ int disk_open(struct disk **ret, struct engine *e, const struct disk_config *con
 		return r;
 	}
 	open_stats(d);
+	if (d->overlay && d->overlay->keep) {
+		__atomic_add_fetch(&e->kept, 1, __ATOMIC_RELAXED);
+		engine_prepare(e);
+	}
 	pthread_mutex_lock(&d->thread->disks_lock);
 	d->next_in_thread = d->thread->disks;
 	d->thread->disks = d;
@@ -870,6 +874,8 @@ static void pass_barriers(struct disk *d)
 static void free_disk(struct disk *d)
 {
 	gauges(d);
+	if (d->overlay && d->overlay->keep)
+		__atomic_sub_fetch(&d->engine->kept, 1, __ATOMIC_RELAXED);
 	overlay_free(d->overlay);
 	base_put(d->base);
 	if (d->stats != &d->own_stats)

@@ -16,8 +16,9 @@
 #include "tcmu-handler/engine_private.h"
 #include "tcmu-handler/uring.h"
 
-#define TICK_MS 1000
-#define RECLAIM 512 /* pages at a time */
+#define TICK_MS  1000
+#define RECLAIM  512 /* pages at a time */
+#define PREPARED 64  /* segments that have been written, if there is anybody to flush */
 
 static uint64_t now_ms(void)
 {
@@ -124,6 +125,8 @@ static void tick(struct thread *t)
 	if (!t->index && t->engine->store) {
 		warn_early(t->engine);
 		store_retry_victims(t->engine->store);
+		if (t->engine->kept)
+			engine_prepare(t->engine);
 		thread_post(t, &t->engine->space);
 	}
 	if (!t->index) {
@@ -138,7 +141,7 @@ static void *thread_main(void *arg)
 	bool stop = false;
 
 	pthread_setname_np(pthread_self(), "bootwell-io");
-	while (!stop) {
+	while (!stop || t->q->in_flight) {
 		uint64_t now = now_ms();
 		int timeout = 0;
 
@@ -148,13 +151,13 @@ static void *thread_main(void *arg)
 		}
 		run_posted(t);
 		pthread_mutex_lock(&t->lock);
-		if (!t->head) {
+		if (!t->head && (!t->stop || t->q->in_flight)) {
 			t->sleeping = true;
 			timeout = (int)(t->next_tick_ms - now);
 		}
 		stop = t->stop;
 		pthread_mutex_unlock(&t->lock);
-		io_wait(t->q, stop ? 0 : timeout);
+		io_wait(t->q, timeout);
 		pthread_mutex_lock(&t->lock);
 		t->sleeping = false;
 		pthread_mutex_unlock(&t->lock);
@@ -363,6 +366,53 @@ static void work_on_space(struct thread *t, struct work *work)
 	make_room(e, t);
 }
 
+/* --- segments prepared for flushes
+ * ----------------------------------------------------------------------------------- */
+
+static void prepare_done(struct io_op *op, int error)
+{
+	struct engine *e = op->arg;
+
+	store_prepared(e->store, e->preparing, !error);
+	e->prepare_busy = false;
+	if (!error)
+		thread_post(&e->threads[0], &e->prepare);
+}
+
+/* One after the other; the first thread's only. */
+static void prepare_next(struct thread *t, struct work *work)
+{
+	struct engine *e = t->engine;
+	struct store *s = e->store;
+	size_t length = (size_t)s->segment_blocks * STORE_BLOCK;
+
+	(void)work;
+	if (e->prepare_busy || t->stop || store_error(s))
+		return;
+	if (!e->zeros)
+		e->zeros = aligned_alloc(STORE_BLOCK, length);
+	if (!e->zeros)
+		return;
+	memset(e->zeros, 0, length);
+	e->preparing = store_prepare(s, s->segments / 16 < PREPARED ? s->segments / 16 : PREPARED);
+	if (e->preparing == SEGMENT_NONE) {
+		free(e->zeros);
+		e->zeros = NULL;
+		return;
+	}
+	e->prepare_busy = true;
+	io_op_single(&e->prepare_op, IO_WRITE, s->fd, e->zeros, length,
+		     (uint64_t)store_segment_block(s, e->preparing) * STORE_BLOCK);
+	e->prepare_op.done = prepare_done;
+	e->prepare_op.arg = e;
+	io_submit(t->q, &e->prepare_op);
+}
+
+void engine_prepare(struct engine *e)
+{
+	thread_post(&e->threads[0], &e->prepare);
+}
+
 static void warn_early(struct engine *e)
 {
 	struct store *s = e->store;
@@ -569,6 +619,7 @@ int engine_new(struct engine **ret, const struct engine_config *config, struct e
 		e->config.io = uring_backend();
 	e->pressure.run = relieve;
 	e->space.run = work_on_space;
+	e->prepare.run = prepare_next;
 	pthread_mutex_init(&e->lock, NULL);
 	r = base_cache_new(&e->cache, config->image_ram);
 	if (r < 0)
@@ -597,10 +648,12 @@ void engine_free(struct engine *e)
 	for (unsigned int i = 0; i < e->n_threads; i++) {
 		struct thread *t = &e->threads[i];
 
+		pthread_mutex_lock(&t->lock);
+		t->stop = true;
+		pthread_mutex_unlock(&t->lock);
+		while (e->config.manual && t->q && t->q->in_flight)
+			io_wait(t->q, -1);
 		if (t->id) {
-			pthread_mutex_lock(&t->lock);
-			t->stop = true;
-			pthread_mutex_unlock(&t->lock);
 			io_queue_wake(t->q);
 			pthread_join(t->id, NULL);
 		}
@@ -611,6 +664,7 @@ void engine_free(struct engine *e)
 	store_stats(e);
 	stats_unmap(e->stats, sizeof(*e->stats));
 	free(e->threads);
+	free(e->zeros);
 	base_cache_free(e->cache);
 	staging_close(e->staging);
 	store_close(e->store);

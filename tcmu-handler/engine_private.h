@@ -50,6 +50,12 @@ struct engine {
 	uint64_t progress; /* of the store, when all victims were last tried again */
 	bool kicked;       /* all overlays, for room */
 	bool warned;
+	struct io_op prepare_op;
+	unsigned int kept; /* disks in keep mode; atomic */
+	uint8_t *zeros;    /* a segment */
+	uint32_t preparing;
+	bool prepare_busy;
+	struct work prepare;
 	struct work pressure, space;
 	struct stats_store *stats;
 };
@@ -73,6 +79,7 @@ struct disk {
 	struct stats_disk own_stats; /* when there is no file for them */
 };
 
+void engine_prepare(struct engine *e); /* a kept disk was opened */
 void thread_post(struct thread *t, struct work *work);
 void engine_log(struct engine *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Puts a write that found no page to the side, to be tried again when there may be some. */

@@ -219,6 +219,7 @@ static void got_segment(struct scan *scan, uint32_t index, const uint8_t *block)
 	struct record_head head;
 	uint32_t low = 0, high = scan->n_epochs;
 
+	scan->store->segment[index].written = !all_zero(block, STORE_BLOCK);
 	if (record_decode(block, scan->store->uuid, &head, NULL) < 0 || head.position)
 		return;
 	while (low < high) {
@@ -278,7 +279,7 @@ static int read_all(struct store *s, struct io_queue *q)
 	}
 	free(scan.epochs);
 	free(scan.places);
-	for (uint32_t i = 0; !r && i < s->segments; i++)
+	for (uint32_t i = s->segments; !r && i-- > 0;)
 		if (s->segment[i].state == SEGMENT_FREE)
 			store_free_push(s, i);
 	return r;
@@ -396,7 +397,7 @@ int store_open(struct store **ret, const struct store_params *params, struct eng
 	s->fd = -1;
 	s->io = params->io;
 	s->size = params->size;
-	s->free_head = s->free_tail = s->dying_head = s->syncing_head = SEGMENT_NONE;
+	s->free_head = s->raw_head = s->dying_head = s->syncing_head = SEGMENT_NONE;
 	memcpy(s->machine_boot, params->machine_boot, 16);
 	pthread_mutex_init(&s->lock, NULL);
 	r = s->io->queue_new(s->io, &q);

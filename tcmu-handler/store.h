@@ -43,7 +43,7 @@ struct store_place {
 
 #define SEGMENT_NONE UINT32_MAX
 
-enum segment_state { SEGMENT_FREE, SEGMENT_USED, SEGMENT_DYING };
+enum segment_state { SEGMENT_FREE, SEGMENT_USED, SEGMENT_DYING, SEGMENT_PREPARING };
 
 struct segment {
 	uint64_t seq; /* of its records; unique in the life of the store */
@@ -54,7 +54,8 @@ struct segment {
 	uint32_t pins;       /* reads and writes in flight, being the open one */
 	uint32_t used;       /* blocks that have been written, records included */
 	uint8_t state;
-	uint8_t tried; /* cleaned, and not yet free; for a second not again */
+	uint8_t written; /* its blocks in the file system are not just reserved */
+	uint8_t tried;   /* cleaned, and not yet free; for a second not again */
 };
 
 /* Somebody who waits for durability. */
@@ -79,7 +80,8 @@ struct store {
 	pthread_mutex_t lock; /* all below, and the segments */
 	struct segment *segment;
 	struct store_place *place;
-	uint32_t free_head, free_tail, free_count;
+	uint32_t free_head, raw_head;     /* free: written before; never written */
+	uint32_t free_count, ready_count; /* both lists; the first */
 	uint32_t dying_head, dying_count;
 	uint32_t syncing_head; /* dying when the fdatasync in flight began */
 	uint32_t open_places;
@@ -164,6 +166,15 @@ void store_segment_drop(struct store *store, uint32_t segment, uint32_t pins, ui
 /* Calls sync->done when all writes that had ended before this call are durable. `q`: of the calling
  * engine thread. */
 void store_sync(struct store *store, struct io_queue *q, struct store_sync *sync);
+
+/*
+ * Writing zeros into free segments that have never been written: the first write to a reserved
+ * block makes the file system commit its journal, which makes a small flush three times as slow.
+ * Takes one out of the free ones, if fewer than `ready` are prepared; store_prepared() gives it
+ * back.
+ */
+uint32_t store_prepare(struct store *store, uint32_t ready);
+void store_prepared(struct store *store, uint32_t segment, bool written);
 
 /* Is it time to clean? */
 bool store_low(const struct store *store);

@@ -36,6 +36,11 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
+static uint32_t reserve(const struct store *s)
+{
+	return s->segments / 16 + SPARE_SEGMENTS;
+}
+
 void store_segment_link(struct store *s, uint32_t segment, uint32_t place)
 {
 	struct segment *seg = &s->segment[segment];
@@ -74,12 +79,13 @@ void store_free_push(struct store *s, uint32_t segment)
 	seg->state = SEGMENT_FREE;
 	seg->live = seg->zeros = seg->used = 0;
 	seg->tried = 0;
-	seg->next = SEGMENT_NONE;
-	if (s->free_tail != SEGMENT_NONE)
-		s->segment[s->free_tail].next = segment;
-	else
+	seg->next = seg->written ? s->free_head : s->raw_head;
+	if (seg->written) {
 		s->free_head = segment;
-	s->free_tail = segment;
+		s->ready_count++;
+	} else {
+		s->raw_head = segment;
+	}
 	s->free_count++;
 	__atomic_add_fetch(&s->progress, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->full, false, __ATOMIC_RELAXED);
@@ -106,11 +112,6 @@ int store_reset(struct store *s, uint32_t place, const struct store_header *head
 uint64_t store_new_id(struct store *s)
 {
 	return __atomic_add_fetch(&s->next_id, 1, __ATOMIC_RELAXED);
-}
-
-static uint32_t reserve(const struct store *s)
-{
-	return s->segments / 16 + SPARE_SEGMENTS;
 }
 
 static uint32_t in_sight(const struct store *s)
@@ -202,29 +203,62 @@ void store_unpromise(struct store *s, uint32_t pages)
 	__atomic_sub_fetch(&s->promised, pages, __ATOMIC_RELAXED);
 }
 
+/* Takes the first one of the list. */
+static uint32_t pop(struct store *s, uint32_t *head)
+{
+	uint32_t segment = *head;
+
+	if (segment == SEGMENT_NONE)
+		return SEGMENT_NONE;
+	*head = s->segment[segment].next;
+	s->free_count--;
+	s->ready_count -= s->segment[segment].written;
+	return segment;
+}
+
 int store_segment_get(struct store *s, uint32_t place, uint32_t *ret)
 {
 	uint32_t segment;
 	int r = 0;
 
 	pthread_mutex_lock(&s->lock);
-	segment = s->free_head;
+	segment = pop(s, &s->free_head);
+	if (segment == SEGMENT_NONE)
+		segment = pop(s, &s->raw_head);
 	if (segment == SEGMENT_NONE) {
 		r = s->dying_count ? -EAGAIN : -ENOSPC;
 	} else {
 		struct segment *seg = &s->segment[segment];
 
-		s->free_head = seg->next;
-		if (s->free_head == SEGMENT_NONE)
-			s->free_tail = SEGMENT_NONE;
-		s->free_count--;
 		seg->seq = store_new_id(s);
 		seg->pins = 1;
+		seg->written = 1;
 		store_segment_link(s, segment, place);
 		*ret = segment;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+uint32_t store_prepare(struct store *s, uint32_t ready)
+{
+	uint32_t segment = SEGMENT_NONE;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->ready_count < ready && s->free_count > reserve(s))
+		segment = pop(s, &s->raw_head);
+	if (segment != SEGMENT_NONE)
+		s->segment[segment].state = SEGMENT_PREPARING;
+	pthread_mutex_unlock(&s->lock);
+	return segment;
+}
+
+void store_prepared(struct store *s, uint32_t segment, bool written)
+{
+	pthread_mutex_lock(&s->lock);
+	s->segment[segment].written = written;
+	store_free_push(s, segment);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void store_segment_pin(struct store *s, uint32_t segment)
