@@ -22,8 +22,7 @@
 #define TFTP_OPCODE_DATA 3
 #define TFTP_OPCODE_ACK  4
 #define TFTP_UDP_LENGTH  12  /* of an ACK */
-#define TFTP_SMALL_FRAME 128 /* bytes: an ACK with whatever padding, and about what drivers copy   \
-			      */
+#define TFTP_SMALL_FRAME 128 /* an ACK with any padding; about what drivers copy */
 
 /* The sizes are set by user space before loading. */
 struct {
@@ -232,7 +231,7 @@ static __always_inline int tftp_advance(const struct tftp_job *job, __u32 to)
 {
 	__u64 next = (job->state & 0xffffffff00000000ULL) | to;
 
-	job->slot->last = bpf_ktime_get_ns();
+	job->slot->last = bpf_ktime_get_coarse_ns(); /* of CLOCK_MONOTONIC, to a tick */
 	return __sync_val_compare_and_swap(&job->slot->state, job->state, next) == job->state;
 }
 
