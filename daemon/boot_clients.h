@@ -33,6 +33,7 @@ struct boot_client {
 	uint64_t ipxe_seen_ns;    /* CLOCK_MONOTONIC of the last DHCP as firmware or iPXE */
 
 	bool has_target;
+	bool disk_failed; /* tcmu-runner could not open it again after a restart */
 	bool logged_in;
 	uint64_t logged_in_ns; /* CLOCK_MONOTONIC */
 	char session_address[64];

@@ -30,6 +30,7 @@ struct boot_poll_item {
 	struct target_session session;
 	uint64_t first_read_ns;
 	uint64_t seen_ns; /* CLOCK_REALTIME */
+	char disk_error[200];	/* why tcmu-runner could not open the disk again, "": it could */
 };
 
 struct boot_poll {
@@ -43,6 +44,22 @@ struct boot_poll {
 /* --- on the helper thread
  * ----------------------------------------------------------------------------------------- */
 
+/* tcmu-runner opens every disk again when it was restarted; one that fails is not tried a second time. */
+static void read_disk_error(const char *run, struct boot_poll_item *item)
+{
+	char path[400];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/disk/%s.error", run, item->disk);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	if (!fgets(item->disk_error, sizeof(item->disk_error), file))
+		item->disk_error[0] = '\0';
+	fclose(file);
+	item->disk_error[strcspn(item->disk_error, "\n")] = '\0';
+}
+
 static int poll_work(void *arg)
 {
 	struct boot_poll *poll = arg;
@@ -54,14 +71,28 @@ static int poll_work(void *arg)
 		item->error = target_session(poll->targets, item->iqn, &item->session);
 		if (!disk_stats_read(poll->run, item->disk, &stats))
 			item->first_read_ns = stats.first_read_ns;
+		read_disk_error(poll->run, item);
 		item->seen_ns = boot_realtime_ns();
 	}
 	return 0;
 }
 
-/* --- on the loop
- * --------------------------------------------------------------------------------------------------
- */
+/* --- on the loop ------------------------------------------------------------------------------ */
+
+static void take_disk_error(struct boot_client *client, const char *error)
+{
+	if (*error && !client->disk_failed) {
+		log_error("client %s lost its disk, tcmu-runner could not open it again: %s; restart the PC",
+			  client->rec.name, error);
+		snprintf(client->steps.failure, sizeof(client->steps.failure),
+			 "its disk could not be opened again: %s; restart the PC", error);
+	} else if (!*error && client->disk_failed) {
+		client->steps.failure[0] = '\0';
+	}
+	client->disk_failed = *error != '\0';
+	if (client->disk_failed)
+		client->state = BOOT_FAILED;
+}
 
 static void take_item(struct boot *boot, const struct boot_poll_item *item)
 {
@@ -95,6 +126,7 @@ static void take_item(struct boot *boot, const struct boot_poll_item *item)
 	 */
 	if (client->steps.first_read_ns && client->steps.login_ns > client->steps.first_read_ns)
 		client->steps.login_ns = client->steps.first_read_ns;
+	take_disk_error(client, item->disk_error);
 	if (memcmp(&before, &client->steps, sizeof(before)) && client->steps.id)
 		store_boot_put(boot->store, &client->steps);
 }

@@ -221,9 +221,7 @@ static int open_targets(struct daemon *d)
 	return r;
 }
 
-/* --- privileges
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- privileges ------------------------------------------------------------------------------- */
 
 /*
  * Ports may be opened again after a reload (BIND_SERVICE), DHCP and ARP need raw sockets, the fast
@@ -266,9 +264,7 @@ static int drop_privileges(const struct config *c)
 	return 0;
 }
 
-/* --- what it serves
- * -------------------------------------------------------------------------------------------------
- */
+/* --- what it serves --------------------------------------------------------------------------- */
 
 static void open_http(struct daemon *d)
 {
@@ -339,9 +335,7 @@ static int open_services(struct daemon *d)
 	return r;
 }
 
-/* --- events
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void on_stop(void *arg, int signo)
 {

@@ -42,9 +42,7 @@ void config_mistake(struct config_parser *parser, unsigned int line, const char 
 	parser->report(parser->report_arg, parser->config->file, line, text);
 }
 
-/* --- sections
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- sections --------------------------------------------------------------------------------- */
 
 static void profile_init(struct config_profile *profile)
 {
@@ -220,9 +218,7 @@ static int open_section(struct config_reader *reader, char *title)
 	return kind;
 }
 
-/* --- lines
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 /* Looks at one line before libinih does: opens sections, finds what libinih could not make sense
  * of. */
@@ -306,9 +302,7 @@ static void read_lines(struct config_reader *reader)
 		reader->out_of_memory = true;
 }
 
-/* --- the whole
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static struct config *config_defaults(const char *file)
 {

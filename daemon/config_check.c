@@ -129,9 +129,7 @@ static int planned_network(const struct config *c, uint32_t inside, uint32_t *re
 	return dhcp ? -1 : 0;
 }
 
-/* --- subnets
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- subnets ---------------------------------------------------------------------------------- */
 
 static const char *where(const struct config_subnet *subnet, bool lan, char buffer[96])
 {

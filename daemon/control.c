@@ -83,9 +83,7 @@ static bool may_change(const struct daemon *d, const struct http_request *reques
 	       same_secret(header + 7, d->config->token);
 }
 
-/* --- for PCs
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- for PCs ---------------------------------------------------------------------------------- */
 
 static void send_script(void *arg, const char *text, uint32_t length)
 {
@@ -164,9 +162,7 @@ static void get_nbp(struct daemon *d, struct http_request *request, const char *
 	refuse(request, 404, "there is no such boot program");
 }
 
-/* --- looking
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 static void get_metrics(struct daemon *d, struct http_request *request)
 {
@@ -182,9 +178,7 @@ static void get_metrics(struct daemon *d, struct http_request *request)
 	metrics_text_done(&m);
 }
 
-/* --- clients
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 /* yes, no, or null for what configuration says. */
 static bool take_tristate(json_t *body, const char *key, int *ret)
@@ -328,9 +322,7 @@ static void on_client(struct daemon *d, struct http_request *request, const char
 		refuse(request, 405, "this cannot be done here");
 }
 
-/* --- images
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- images ----------------------------------------------------------------------------------- */
 
 static void post_image(struct daemon *d, struct http_request *request)
 {
@@ -442,9 +434,7 @@ static void on_image(struct daemon *d, struct http_request *request, const char 
 		refuse(request, 405, "this cannot be done here");
 }
 
-/* --- other DHCP servers
- * -----------------------------------------------------------------------------------------------
- */
+/* --- other DHCP servers ----------------------------------------------------------------------- */
 
 static void scan_done(void *arg, const struct dhcp_scan_server *servers, unsigned int count,
 		      int error)
@@ -499,9 +489,7 @@ void control_scan(struct daemon *d, struct http_request *request)
 		log_warning("cannot look for other DHCP servers: %s", strerror(-r));
 }
 
-/* --- the table
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static bool begins(const char *path, const char *with)
 {

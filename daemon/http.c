@@ -45,9 +45,7 @@ struct http_request {
 	unsigned int status;
 };
 
-/* --- running
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static void run(struct http *http)
 {
@@ -82,9 +80,7 @@ static void on_timer(void *arg)
 	run(arg);
 }
 
-/* --- requests
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static struct http_request *request_new(struct http *http, struct MHD_Connection *connection,
 					const char *path, const char *method)
@@ -288,9 +284,7 @@ bool http_is_local(const struct http_request *r)
 	return r->http->local;
 }
 
-/* --- start and end
- * ------------------------------------------------------------------------------------------------
- */
+/* --- start and end ---------------------------------------------------------------------------- */
 
 int http_listen_tcp(uint16_t port)
 {

@@ -127,9 +127,7 @@ static void write_boot(struct daemon *d, struct metrics_text *m)
 	metrics_count(m, s.waiting, NULL);
 }
 
-/* --- clients
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 struct client_metrics {
 	char name[16], image[64];

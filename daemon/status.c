@@ -63,9 +63,7 @@ static void set_uuid(json_t *object, const char *key, const uint8_t u[16])
 	json_object_set_new(object, key, json_string(text));
 }
 
-/* --- boots
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- boots ------------------------------------------------------------------------------------ */
 
 static json_t *boot_json(const struct store_boot *b)
 {
@@ -123,9 +121,7 @@ json_t *status_boots(struct daemon *d, const char *client)
 	return list;
 }
 
-/* --- clients
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 static json_t *disk_json(const struct stats_disk *s)
 {
@@ -249,9 +245,7 @@ json_t *status_client(struct daemon *d, const char *name)
 	return list.json;
 }
 
-/* --- images
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- images ----------------------------------------------------------------------------------- */
 
 static void add_image(void *arg, const struct store_image *image)
 {
@@ -280,9 +274,7 @@ json_t *status_images(struct daemon *d)
 	return list.json;
 }
 
-/* --- the whole
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 json_t *status_scan(const struct daemon *d)
 {

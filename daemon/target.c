@@ -114,9 +114,7 @@ int targets_check(struct targets *t, char error[TARGET_ERROR_MAX])
 	return r;
 }
 
-/* --- tcmu-runner
- * --------------------------------------------------------------------------------------------------
- */
+/* --- tcmu-runner ------------------------------------------------------------------------------ */
 
 static bool is_runner(const char *pid)
 {
@@ -222,9 +220,7 @@ void target_rescue(struct targets *t, unsigned int seconds)
 	}
 }
 
-/* --- making
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 /* The handler's own sentence about why it could not open the disk. */
 static bool handler_error(const struct targets *t, const char *id, char *ret, size_t size)
@@ -402,9 +398,7 @@ int target_add(struct targets *t, const struct target_disk *d, char error[TARGET
 	return r;
 }
 
-/* --- taking down
- * --------------------------------------------------------------------------------------------------
- */
+/* --- taking down ------------------------------------------------------------------------------ */
 
 struct names {
 	char name[8][TARGET_NAME_MAX];
@@ -496,9 +490,7 @@ int target_remove(struct targets *t, const char *iqn, const char *id, char error
 	return r;
 }
 
-/* --- looking
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 /*
  * ACL `info` (kernel: lio_target_nacl_info_show): "No active iSCSI Session ..." or lines with the

@@ -708,6 +708,32 @@ static void test_boot_script_while_it_runs(void)
 	close_rig(rig);
 }
 
+static bool is_failed(struct rig *rig)
+{
+	return look(rig, "PC101").state == BOOT_FAILED;
+}
+
+/* tcmu-runner was restarted and could not open the disk again: somebody must be told. */
+static void test_boot_disk_lost(void)
+{
+	struct rig *rig = open_rig("", false);
+	char path[128];
+
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	write_info("020000000065", LOGGED_IN);
+	CU_ASSERT(run_until(rig, is_running));
+	make_file("disk/1-0.error", "image one: the file is gone\n", 0);
+	CU_ASSERT(run_until(rig, is_failed));
+	CU_ASSERT_PTR_NOT_NULL(strstr(look(rig, "PC101").boot.failure, "image one: the file is gone"));
+	snprintf(path, sizeof(path), "%s/disk/1-0.error", root);
+	unlink(path);
+	CU_ASSERT(run_until(rig, is_running));
+	CU_ASSERT_STRING_EQUAL(look(rig, "PC101").boot.failure, "");
+	close_rig(rig);
+}
+
 static bool nothing_waits(struct rig *rig)
 {
 	struct boot_stats stats;
@@ -778,6 +804,7 @@ int main(int argc, char **argv)
 		UNIT(test_boot_free_answers_who_waits),
 		UNIT(test_boot_script_says_why_not),
 		UNIT(test_boot_script_while_it_runs),
+		UNIT(test_boot_disk_lost),
 		UNIT(test_boot_adopt),
 		UNIT(test_boot_cleanup),
 	};
