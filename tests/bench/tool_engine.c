@@ -397,14 +397,16 @@ int main(int argc, char **argv)
 	else if (!strcmp(o->workload, "unmap"))
 		op = DISK_UNMAP;
 	if (o->warm) {
-		uint64_t count = o->count, step = o->step, bs = o->bs;
+		uint64_t count = o->count, step = o->step, bs = o->bs, disks = o->disks;
 
 		/* The whole image once, as the peers have it in the page cache. */
 		o->bs = o->step = 65536 < bs ? bs : 65536;
 		for (unsigned int i = 0; i < o->depth; i++)
 			b.slot[i].data = b.slot[i].iov.iov_base = realloc(NULL, o->bs);
 		o->count = o->size / o->bs;
+		o->disks = 1;
 		run_pattern(DISK_READ);
+		o->disks = disks;
 		o->count = count;
 		o->step = step;
 		o->bs = bs;
