@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* bootwell image info|check|convert: what a person can ask of an image file. The catalogue's words are in cli_catalogue.c. */
+/* bootwell image info|check|convert: what a person can ask of an image file. The catalogue's words
+ * are in cli_catalogue.c. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -20,7 +21,8 @@ static int image_usage(void)
 {
 	fprintf(stderr, "usage: bootwell image info [--json] [--format raw|vhd|vmdk] FILE\n"
 			"       bootwell image check [--json] [--format raw|vhd|vmdk] FILE\n"
-			"       bootwell image convert [-p] [--format raw|vhd|vmdk] [-O raw|vhd|vhd-fixed|vmdk|vmdk-stream] SRC DST\n");
+			"       bootwell image convert [-p] [--format raw|vhd|vmdk] [-O "
+			"raw|vhd|vhd-fixed|vmdk|vmdk-stream] SRC DST\n");
 	return CLI_USAGE;
 }
 
@@ -31,7 +33,8 @@ struct options {
 	bool progress;
 };
 
-static bool take_options(int argc, char **argv, const char *letters, int operands, struct options *o)
+static bool take_options(int argc, char **argv, const char *letters, int operands,
+			 struct options *o)
 {
 	static const struct option longs[] = {{"format", required_argument, NULL, 'f'},
 					      {"output", required_argument, NULL, 'O'},
@@ -48,7 +51,8 @@ static bool take_options(int argc, char **argv, const char *letters, int operand
 			o->format = &o->format_value;
 			break;
 		case 'O':
-			if (!strchr(letters, 'O') || convert_target_from_name(optarg, &o->target) < 0)
+			if (!strchr(letters, 'O') ||
+			    convert_target_from_name(optarg, &o->target) < 0)
 				return false;
 			break;
 		case 'p':
@@ -61,7 +65,8 @@ static bool take_options(int argc, char **argv, const char *letters, int operand
 	return argc - optind == operands;
 }
 
-/* --- info ----------------------------------------------------------------------------------------------------------*/
+/* --- info
+ * ----------------------------------------------------------------------------------------------------------*/
 
 /* Names in files are bytes; JSON is UTF-8. */
 static json_t *json_text(const char *s)
@@ -92,14 +97,16 @@ static json_t *json_parent(const struct image *img)
 
 	if (!parent && !image_needs_parent(img))
 		return json_null();
-	return json_pack("{s:o,s:o,s:o}", "id", json_text(info->parent_id), "hint", json_text(info->parent_hint), "file",
+	return json_pack("{s:o,s:o,s:o}", "id", json_text(info->parent_id), "hint",
+			 json_text(info->parent_hint), "file",
 			 parent ? json_text(image_file(parent, 0)->name) : json_null());
 }
 
 static json_t *json_files(const struct image *img)
 {
 	json_t *files = json_array();
-	unsigned int n = image_file_count(img) - (image_parent(img) ? image_file_count(image_parent(img)) : 0);
+	unsigned int n = image_file_count(img) -
+			 (image_parent(img) ? image_file_count(image_parent(img)) : 0);
 
 	for (unsigned int i = 0; i < n; i++)
 		json_array_append_new(files, json_text(image_file(img, i)->name));
@@ -109,17 +116,21 @@ static json_t *json_files(const struct image *img)
 static json_t *json_image(const struct image *img)
 {
 	const struct image_info *info = image_info(img);
-	json_t *geometry = info->cylinders ? json_pack("{s:i,s:i,s:i}", "cylinders", info->cylinders, "heads", info->heads,
-						       "sectors", info->sectors) :
-					     json_null();
+	json_t *geometry = info->cylinders
+				   ? json_pack("{s:i,s:i,s:i}", "cylinders", info->cylinders,
+					       "heads", info->heads, "sectors", info->sectors)
+				   : json_null();
 
 	return json_pack("{s:o,s:s,s:s,s:I,s:I,s:I,s:i,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "file",
-			 json_text(image_file(img, 0)->name), "format", image_format_name(info->format), "subformat",
-			 image_subformat_name(info->subformat), "virtual_size", (json_int_t)info->virtual_size,
-			 "allocated_size", (json_int_t)info->allocated_size, "file_size", (json_int_t)info->file_size,
-			 "block_size", (int)info->block_size, "geometry", geometry, "id", json_text(info->id), "creator",
-			 json_text(info->creator), "parent", json_parent(img), "files", json_files(img), "damaged",
-			 info->damaged, "damage", info->damaged ? json_text(info->damage) : json_null());
+			 json_text(image_file(img, 0)->name), "format",
+			 image_format_name(info->format), "subformat",
+			 image_subformat_name(info->subformat), "virtual_size",
+			 (json_int_t)info->virtual_size, "allocated_size",
+			 (json_int_t)info->allocated_size, "file_size", (json_int_t)info->file_size,
+			 "block_size", (int)info->block_size, "geometry", geometry, "id",
+			 json_text(info->id), "creator", json_text(info->creator), "parent",
+			 json_parent(img), "files", json_files(img), "damaged", info->damaged,
+			 "damage", info->damaged ? json_text(info->damage) : json_null());
 }
 
 static void print_json(json_t *j)
@@ -136,19 +147,23 @@ static void print_image(const struct image *img, const char *indent)
 
 	human(info->virtual_size, size);
 	human(info->allocated_size, allocated);
-	printf("%s%s: %s %s, disk of %s (%" PRIu64 " bytes), %s in the file\n", indent, image_file(img, 0)->name,
-	       image_format_name(info->format), image_subformat_name(info->subformat), size, info->virtual_size, allocated);
+	printf("%s%s: %s %s, disk of %s (%" PRIu64 " bytes), %s in the file\n", indent,
+	       image_file(img, 0)->name, image_format_name(info->format),
+	       image_subformat_name(info->subformat), size, info->virtual_size, allocated);
 	if (info->block_size)
 		printf("%s  unit: %u bytes\n", indent, info->block_size);
 	if (info->cylinders)
-		printf("%s  geometry: %u/%u/%u\n", indent, info->cylinders, info->heads, info->sectors);
+		printf("%s  geometry: %u/%u/%u\n", indent, info->cylinders, info->heads,
+		       info->sectors);
 	if (info->id[0])
-		printf("%s  %s: %s\n", indent, info->format == IMAGE_VHD ? "UUID" : "CID", info->id);
+		printf("%s  %s: %s\n", indent, info->format == IMAGE_VHD ? "UUID" : "CID",
+		       info->id);
 	if (info->creator[0])
 		printf("%s  made by: %s\n", indent, info->creator);
 	if (info->parent_id[0])
-		printf("%s  parent: %s%s%s%s\n", indent, info->parent_id, info->parent_hint[0] ? ", once called " : "",
-		       info->parent_hint, image_parent(img) ? ", found:" : ", missing");
+		printf("%s  parent: %s%s%s%s\n", indent, info->parent_id,
+		       info->parent_hint[0] ? ", once called " : "", info->parent_hint,
+		       image_parent(img) ? ", found:" : ", missing");
 	if (info->damaged)
 		printf("%s  damaged: %s\n", indent, info->damage);
 }
@@ -186,7 +201,8 @@ static int image_info_command(int argc, char **argv, bool json)
 	return CLI_OK;
 }
 
-/* --- check ---------------------------------------------------------------------------------------------------------*/
+/* --- check
+ * ---------------------------------------------------------------------------------------------------------*/
 
 struct findings {
 	json_t *list; /* NULL: print */
@@ -199,8 +215,9 @@ static void report(void *arg, const char *finding, const char *fix)
 
 	f->n++;
 	if (f->list) {
-		json_array_append_new(f->list, json_pack("{s:o,s:o}", "finding", json_text(finding), "fix",
-							 fix ? json_text(fix) : json_null()));
+		json_array_append_new(f->list,
+				      json_pack("{s:o,s:o}", "finding", json_text(finding), "fix",
+						fix ? json_text(fix) : json_null()));
 		return;
 	}
 	printf("%s\n", finding);
@@ -235,7 +252,9 @@ static int check_compressed(const struct image *img, struct findings *f)
 	free(in);
 	free(out);
 	if (bad) {
-		snprintf(text, sizeof(text), "%s: %" PRIu64 " compressed units are damaged, the first at byte %" PRIu64 " of the disk",
+		snprintf(text, sizeof(text),
+			 "%s: %" PRIu64 " compressed units are damaged, the first at byte %" PRIu64
+			 " of the disk",
 			 image_file(img, 0)->name, bad, first);
 		report(f, text, "copy the file again from where it came");
 	}
@@ -260,12 +279,13 @@ static int print_check(const struct image *img, const char *path, struct finding
 
 		for (const struct image *p = img; p; p = image_parent(p))
 			json_array_append_new(chain, json_text(image_file(p, 0)->name));
-		print_json(json_pack("{s:o,s:o,s:b,s:o}", "file", json_text(path), "chain", chain, "good", f->n == 0, "findings",
-				     f->list));
+		print_json(json_pack("{s:o,s:o,s:b,s:o}", "file", json_text(path), "chain", chain,
+				     "good", f->n == 0, "findings", f->list));
 	} else if (f->n == 0) {
 		printf("%s: good", path);
 		for (const struct image *p = image_parent(img); p; p = image_parent(p))
-			printf("%s%s", p == image_parent(img) ? "; its parents: " : ", ", image_file(p, 0)->name);
+			printf("%s%s", p == image_parent(img) ? "; its parents: " : ", ",
+			       image_file(p, 0)->name);
 		putchar('\n');
 	}
 	return f->n ? CLI_FAILED : CLI_OK;
@@ -286,13 +306,15 @@ static int image_check_command(int argc, char **argv, bool json)
 	if (r < 0)
 		report(&f, err.text, NULL);
 	else if (check_chain(img, &f) < 0)
-		report(&f, "the file cannot be read to its end", "look at the disk that it lies on: dmesg");
+		report(&f, "the file cannot be read to its end",
+		       "look at the disk that it lies on: dmesg");
 	r = print_check(img, argv[optind], &f);
 	image_close(img);
 	return r;
 }
 
-/* --- convert -------------------------------------------------------------------------------------------------------*/
+/* --- convert
+ * -------------------------------------------------------------------------------------------------------*/
 
 static int show_progress(void *arg, uint64_t done, uint64_t total)
 {
@@ -305,8 +327,8 @@ static int show_progress(void *arg, uint64_t done, uint64_t total)
 	return 0;
 }
 
-static int convert_known(const char *from, const char *to, const struct options *o, convert_progress_fn progress,
-			 struct image_error *err)
+static int convert_known(const char *from, const char *to, const struct options *o,
+			 convert_progress_fn progress, struct image_error *err)
 {
 	struct image *img = NULL;
 	int last = -1, r = chain_open(&img, from, o->format, err);
@@ -318,8 +340,9 @@ static int convert_known(const char *from, const char *to, const struct options 
 }
 
 /* Through a raw file beside the destination, which sparse data make small. */
-static int convert_unknown(const char *from, const char *foreign, const char *to, const struct options *o,
-			   convert_progress_fn progress, struct image_error *err)
+static int convert_unknown(const char *from, const char *foreign, const char *to,
+			   const struct options *o, convert_progress_fn progress,
+			   struct image_error *err)
 {
 	static const enum image_format raw = IMAGE_RAW;
 	struct options second = *o;
@@ -329,7 +352,8 @@ static int convert_unknown(const char *from, const char *foreign, const char *to
 
 	if (o->target == CONVERT_RAW)
 		return convert_foreign(from, foreign, to, progress, &last, err);
-	if (getrandom(&random, sizeof(random), 0) < 0 || asprintf(&between, "%s.%016" PRIx64 ".tmp", to, random) < 0)
+	if (getrandom(&random, sizeof(random), 0) < 0 ||
+	    asprintf(&between, "%s.%016" PRIx64 ".tmp", to, random) < 0)
 		return -ENOMEM;
 	r = convert_foreign(from, foreign, between, NULL, NULL, err);
 	second.format = &raw;
@@ -354,7 +378,8 @@ static int image_convert_command(int argc, char **argv)
 	to = argv[optind + 1];
 	progress = o.progress ? show_progress : NULL;
 	foreign = o.format ? NULL : convert_foreign_format(from);
-	r = foreign ? convert_unknown(from, foreign, to, &o, progress, &err) : convert_known(from, to, &o, progress, &err);
+	r = foreign ? convert_unknown(from, foreign, to, &o, progress, &err)
+		    : convert_known(from, to, &o, progress, &err);
 	if (r < 0)
 		fprintf(stderr, "bootwell: %s\n", err.text[0] ? err.text : strerror(-r));
 	return r < 0 ? CLI_FAILED : CLI_OK;
@@ -375,6 +400,6 @@ int cli_image(int argc, char **argv)
 	if (strcmp(argv[1], "info") != 0 && strcmp(argv[1], "check") != 0)
 		return cli_catalogue(argc, argv);
 	json = cli_take_json(&argc, argv);
-	return strcmp(argv[1], "info") == 0 ? image_info_command(argc - 1, argv + 1, json) :
-					      image_check_command(argc - 1, argv + 1, json);
+	return strcmp(argv[1], "info") == 0 ? image_info_command(argc - 1, argv + 1, json)
+					    : image_check_command(argc - 1, argv + 1, json);
 }

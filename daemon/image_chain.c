@@ -52,7 +52,8 @@ static bool fits(int dirfd, const char *name, const struct image_info *child, st
 	return true;
 }
 
-static int find_parent(int dirfd, const struct image *child, struct image **ret, struct image_error *err)
+static int find_parent(int dirfd, const struct image *child, struct image **ret,
+		       struct image_error *err)
 {
 	const struct image_info *info = image_info(child);
 	struct image *found = NULL, *img;
@@ -64,17 +65,22 @@ static int find_parent(int dirfd, const struct image *child, struct image **ret,
 	if (!dir) {
 		if (copy >= 0)
 			close(copy);
-		return image_fail(err, -errno, "cannot list the folder of the image: %s", strerror(errno));
+		return image_fail(err, -errno, "cannot list the folder of the image: %s",
+				  strerror(errno));
 	}
 	while (r == 0 && (entry = readdir(dir)) && n < CHAIN_FOLDER_MAX) {
-		if (!may_be(entry->d_name, info->format) || strcmp(entry->d_name, image_file(child, 0)->name) == 0)
+		if (!may_be(entry->d_name, info->format) ||
+		    strcmp(entry->d_name, image_file(child, 0)->name) == 0)
 			continue;
 		n++;
 		if (!fits(dirfd, entry->d_name, info, &img))
 			continue;
 		if (found) {
-			r = image_fail(err, -ENOTUNIQ, "%s: both %s and %s could be its parent; move one of them to another folder",
-				 image_file(child, 0)->name, image_file(found, 0)->name, image_file(img, 0)->name);
+			r = image_fail(err, -ENOTUNIQ,
+				       "%s: both %s and %s could be its parent; move one of them "
+				       "to another folder",
+				       image_file(child, 0)->name, image_file(found, 0)->name,
+				       image_file(img, 0)->name);
 			image_close(img);
 		} else {
 			found = img;
@@ -82,8 +88,10 @@ static int find_parent(int dirfd, const struct image *child, struct image **ret,
 	}
 	closedir(dir);
 	if (r == 0 && !found)
-		r = image_fail(err, -ENODATA, "%s: its parent (%s %s) is not in its folder; put it there",
-			 image_file(child, 0)->name, info->format == IMAGE_VHD ? "UUID" : "CID", info->parent_id);
+		r = image_fail(err, -ENODATA,
+			       "%s: its parent (%s %s) is not in its folder; put it there",
+			       image_file(child, 0)->name,
+			       info->format == IMAGE_VHD ? "UUID" : "CID", info->parent_id);
 	if (r < 0)
 		image_close(found);
 	else
@@ -110,7 +118,8 @@ static int open_parents(int dirfd, struct image *top, struct image_error *err)
 	return 0;
 }
 
-int chain_open(struct image **ret, const char *path, const enum image_format *format, struct image_error *err)
+int chain_open(struct image **ret, const char *path, const enum image_format *format,
+	       struct image_error *err)
 {
 	char name[NAME_MAX + 1];
 	int dirfd = open_folder(path, name, err), r = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* An image with its parents, for the command line: they are looked for in the folder of the image. */
+/* An image with its parents, for the command line: they are looked for in the folder of the image.
+ */
 #ifndef BOOTWELL_IMAGE_CHAIN_H
 #define BOOTWELL_IMAGE_CHAIN_H
 
@@ -8,11 +9,13 @@
 #define CHAIN_FOLDER_MAX 4096 /* files of a folder that are looked at when a parent is sought */
 
 /*
- * Opens the image at `path` (a link in it is followed: a person gave it) and its chain. Parents are found by UUID or CID
- * among the *.vhd or *.vmdk of the same folder, never by the path that the child has stored; two that fit are refused.
- * format: NULL to find out. Returns 0 or -errno with err set. When only a parent is missing, *ret is the chain as far
- * as it goes, and -ENODATA is returned: image_info() works then, image_map() does not.
+ * Opens the image at `path` (a link in it is followed: a person gave it) and its chain. Parents are
+ * found by UUID or CID among the *.vhd or *.vmdk of the same folder, never by the path that the
+ * child has stored; two that fit are refused. format: NULL to find out. Returns 0 or -errno with
+ * err set. When only a parent is missing, *ret is the chain as far as it goes, and -ENODATA is
+ * returned: image_info() works then, image_map() does not.
  */
-int chain_open(struct image **ret, const char *path, const enum image_format *format, struct image_error *err);
+int chain_open(struct image **ret, const char *path, const enum image_format *format,
+	       struct image_error *err);
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The loop of a conversion: the source through image_map(), unit by unit of the destination's format, past all that is
- * zero: by the source's tables, by holes in its files, and by looking at what was read.
+ * The loop of a conversion: the source through image_map(), unit by unit of the destination's
+ * format, past all that is zero: by the source's tables, by holes in its files, and by looking at
+ * what was read.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,16 +37,18 @@ int convert_target_from_name(const char *name, enum convert_target *ret)
 	return -EINVAL;
 }
 
-/* --- reading the source --------------------------------------------------------------------------------------------*/
+/* --- reading the source
+ * --------------------------------------------------------------------------------------------*/
 
 struct source {
 	const struct image *img;
-	uint8_t *packed, *unit;		   /* of the compressed unit that was read last */
+	uint8_t *packed, *unit;             /* of the compressed unit that was read last */
 	const struct image_file *unit_file; /* NULL: none */
 	uint64_t unit_offset;
 };
 
-static int read_fully(const struct image_file *f, uint64_t at, uint8_t *to, size_t length, struct image_error *err)
+static int read_fully(const struct image_file *f, uint64_t at, uint8_t *to, size_t length,
+		      struct image_error *err)
 {
 	while (length) {
 		ssize_t n = pread(f->fd, to, length, (off_t)at);
@@ -53,8 +56,10 @@ static int read_fully(const struct image_file *f, uint64_t at, uint8_t *to, size
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return image_fail(err, n ? -errno : -EIO, "%s: cannot read at byte %llu: %s", f->name,
-					  (unsigned long long)at, n ? strerror(errno) : "the file became shorter");
+			return image_fail(err, n ? -errno : -EIO,
+					  "%s: cannot read at byte %llu: %s", f->name,
+					  (unsigned long long)at,
+					  n ? strerror(errno) : "the file became shorter");
 		to += n;
 		at += (uint64_t)n;
 		length -= (size_t)n;
@@ -62,7 +67,8 @@ static int read_fully(const struct image_file *f, uint64_t at, uint8_t *to, size
 	return 0;
 }
 
-static int read_compressed(struct source *s, const struct image_extent *e, uint8_t *to, struct image_error *err)
+static int read_compressed(struct source *s, const struct image_extent *e, uint8_t *to,
+			   struct image_error *err)
 {
 	if (s->unit_file != e->file || s->unit_offset != e->offset) {
 		int r;
@@ -71,9 +77,12 @@ static int read_compressed(struct source *s, const struct image_extent *e, uint8
 		r = read_fully(e->file, e->offset, s->packed, e->compressed_length, err);
 		if (r < 0)
 			return r;
-		r = inflate_unit(s->unit, e->unit_length, e->unit_least, s->packed, e->compressed_length);
+		r = inflate_unit(s->unit, e->unit_length, e->unit_least, s->packed,
+				 e->compressed_length);
 		if (r < 0)
-			return image_fail(err, r, "%s: the compressed data at byte %llu are damaged; copy the file again",
+			return image_fail(err, r,
+					  "%s: the compressed data at byte %llu are damaged; copy "
+					  "the file again",
 					  e->file->name, (unsigned long long)e->offset);
 		s->unit_file = e->file;
 		s->unit_offset = e->offset;
@@ -82,14 +91,17 @@ static int read_compressed(struct source *s, const struct image_extent *e, uint8
 	return 0;
 }
 
-static int map(const struct source *s, uint64_t at, uint64_t length, struct image_extent *e, struct image_error *err)
+static int map(const struct source *s, uint64_t at, uint64_t length, struct image_extent *e,
+	       struct image_error *err)
 {
 	int r = image_map(s->img, at, length, e);
 
-	return r < 0 ? image_fail(err, r, "%s: its parent is missing", image_file(s->img, 0)->name) : 0;
+	return r < 0 ? image_fail(err, r, "%s: its parent is missing", image_file(s->img, 0)->name)
+		     : 0;
 }
 
-static int read_range(struct source *s, uint64_t at, uint64_t length, uint8_t *to, struct image_error *err)
+static int read_range(struct source *s, uint64_t at, uint64_t length, uint8_t *to,
+		      struct image_error *err)
 {
 	struct image_extent e;
 	int r = 0;
@@ -109,7 +121,8 @@ static int read_range(struct source *s, uint64_t at, uint64_t length, uint8_t *t
 }
 
 /* Bytes from `at` on that need not be read, because nothing is there. */
-static int zero_ahead(const struct source *s, uint64_t at, uint64_t size, uint64_t *ret, struct image_error *err)
+static int zero_ahead(const struct source *s, uint64_t at, uint64_t size, uint64_t *ret,
+		      struct image_error *err)
 {
 	struct image_extent e;
 	int r = map(s, at, size - at, &e, err);
@@ -130,14 +143,16 @@ static int zero_ahead(const struct source *s, uint64_t at, uint64_t size, uint64
 	return 0;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------*/
+/* --- the loop
+ * ------------------------------------------------------------------------------------------------------*/
 
 static bool is_zero(const uint8_t *p, size_t n)
 {
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
-static int copy_unit(struct source *s, struct writer *w, uint64_t at, uint8_t *buffer, struct image_error *err)
+static int copy_unit(struct source *s, struct writer *w, uint64_t at, uint8_t *buffer,
+		     struct image_error *err)
 {
 	uint32_t unit = w->type->unit;
 	uint64_t length = w->size - at < unit ? w->size - at : unit;
@@ -149,7 +164,8 @@ static int copy_unit(struct source *s, struct writer *w, uint64_t at, uint8_t *b
 	return is_zero(buffer, unit) ? 0 : w->type->put(w, at / unit, buffer, err);
 }
 
-static int copy_all(struct source *s, struct writer *w, convert_progress_fn progress, void *arg, struct image_error *err)
+static int copy_all(struct source *s, struct writer *w, convert_progress_fn progress, void *arg,
+		    struct image_error *err)
 {
 	uint32_t unit = w->type->unit;
 	uint8_t *buffer = malloc(unit);
@@ -178,13 +194,19 @@ static int check_target(const struct image *img, const struct writer *w, struct 
 	struct stat st, own;
 
 	if (w->size > w->type->size_max)
-		return image_fail(err, -EFBIG, "%s: a disk of %llu bytes is too large for this format (at most %llu)", w->name,
-				  (unsigned long long)w->size, (unsigned long long)w->type->size_max);
+		return image_fail(
+			err, -EFBIG,
+			"%s: a disk of %llu bytes is too large for this format (at most %llu)",
+			w->name, (unsigned long long)w->size,
+			(unsigned long long)w->type->size_max);
 	if (fstatat(w->out->dirfd, w->name, &st, 0) < 0)
 		return 0;
 	for (unsigned int i = 0; i < image_file_count(img); i++)
-		if (fstat(image_file(img, i)->fd, &own) == 0 && own.st_dev == st.st_dev && own.st_ino == st.st_ino)
-			return image_fail(err, -EEXIST, "%s: is a file of the image that is to be converted; give another name",
+		if (fstat(image_file(img, i)->fd, &own) == 0 && own.st_dev == st.st_dev &&
+		    own.st_ino == st.st_ino)
+			return image_fail(err, -EEXIST,
+					  "%s: is a file of the image that is to be converted; "
+					  "give another name",
 					  w->name);
 	return 0;
 }
@@ -205,12 +227,15 @@ static int write_image(struct source *s, struct writer *w, convert_progress_fn p
 	return r;
 }
 
-int convert_image(const struct image *img, const char *path, enum convert_target target, convert_progress_fn progress,
-		  void *arg, struct image_error *err)
+int convert_image(const struct image *img, const char *path, enum convert_target target,
+		  convert_progress_fn progress, void *arg, struct image_error *err)
 {
-	struct source s = {.img = img, .packed = malloc(2 * (size_t)IMAGE_UNIT_MAX), .unit = malloc(IMAGE_UNIT_MAX)};
+	struct source s = {.img = img,
+			   .packed = malloc(2 * (size_t)IMAGE_UNIT_MAX),
+			   .unit = malloc(IMAGE_UNIT_MAX)};
 	struct output out;
-	struct writer w = {.type = targets[target].type, .out = &out, .size = image_info(img)->virtual_size};
+	struct writer w = {
+		.type = targets[target].type, .out = &out, .size = image_info(img)->virtual_size};
 	int r;
 
 	if (!s.packed || !s.unit) {

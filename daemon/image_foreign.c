@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * VHDX and qcow2 come in through qemu-img, in a sandbox. What would make qemu-img look at other files, or guess, is
- * refused here first, with a sentence: backing files, data files, encryption, logs that were not played back. (In the
- * sandbox there are no other files, so a mistake here gives a failed conversion and nothing worse.)
+ * VHDX and qcow2 come in through qemu-img, in a sandbox. What would make qemu-img look at other
+ * files, or guess, is refused here first, with a sentence: backing files, data files, encryption,
+ * logs that were not played back. (In the sandbox there are no other files, so a mistake here gives
+ * a failed conversion and nothing worse.)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,22 +57,33 @@ static int check_qcow2(int fd, const char *name, struct image_error *err)
 		return image_fail(err, -EBADMSG, "%s: is not a qcow2", name);
 	version = be32_at(h + 4);
 	if (version != 2 && version != 3)
-		return image_fail(err, -ENOTSUP, "%s: is a qcow of version %u; 2 and 3 are known", name, version);
+		return image_fail(err, -ENOTSUP, "%s: is a qcow of version %u; 2 and 3 are known",
+				  name, version);
 	if (be64_at(h + 8))
-		return image_fail(err, -EPERM, "%s: has a backing file, and those are not followed; merge both first: qemu-img convert -O qcow2",
+		return image_fail(err, -EPERM,
+				  "%s: has a backing file, and those are not followed; merge both "
+				  "first: qemu-img convert -O qcow2",
 				  name);
 	if (be32_at(h + 32))
-		return image_fail(err, -ENOTSUP, "%s: is encrypted; decrypt it first with qemu-img", name);
+		return image_fail(err, -ENOTSUP, "%s: is encrypted; decrypt it first with qemu-img",
+				  name);
 	features = version == 3 && read_at(fd, 0, h, sizeof(h)) ? be64_at(h + 72) : 0;
 	if (features & 4)
-		return image_fail(err, -EPERM, "%s: keeps its data in another file, and that is not followed; make it one file first: "
-				  "qemu-img convert -O qcow2", name);
+		return image_fail(err, -EPERM,
+				  "%s: keeps its data in another file, and that is not followed; "
+				  "make it one file first: "
+				  "qemu-img convert -O qcow2",
+				  name);
 	if (features & 3)
-		return image_fail(err, -EUCLEAN, "%s: was not closed cleanly; mend it first with: qemu-img check -r all", name);
+		return image_fail(
+			err, -EUCLEAN,
+			"%s: was not closed cleanly; mend it first with: qemu-img check -r all",
+			name);
 	return 0;
 }
 
-/* [MS-VHDX] 2.2.2: the valid header with the higher number counts; a log GUID there means a log to be played back. */
+/* [MS-VHDX] 2.2.2: the valid header with the higher number counts; a log GUID there means a log to
+ * be played back. */
 static int check_vhdx(int fd, const char *name, struct image_error *err)
 {
 	static const uint8_t none[16];
@@ -81,7 +93,8 @@ static int check_vhdx(int fd, const char *name, struct image_error *err)
 	for (unsigned int i = 1; i <= 2; i++) {
 		uint8_t h[80];
 
-		if (!read_at(fd, (uint64_t)i * VHDX_HEADS, h, sizeof(h)) || memcmp(h, "head", 4) != 0)
+		if (!read_at(fd, (uint64_t)i * VHDX_HEADS, h, sizeof(h)) ||
+		    memcmp(h, "head", 4) != 0)
 			continue;
 		if (found && le64_at(h + 8) <= best)
 			continue;
@@ -92,17 +105,22 @@ static int check_vhdx(int fd, const char *name, struct image_error *err)
 	if (!found)
 		return image_fail(err, -EBADMSG, "%s: has no VHDX header; is it truncated?", name);
 	if (dirty)
-		return image_fail(err, -EUCLEAN, "%s: was not closed cleanly, its log must be played back: attach it once in Windows, "
-				  "or use qemu-img check -r all", name);
+		return image_fail(err, -EUCLEAN,
+				  "%s: was not closed cleanly, its log must be played back: attach "
+				  "it once in Windows, "
+				  "or use qemu-img check -r all",
+				  name);
 	return 0;
 }
 
 int convert_foreign_check(int fd, const char *foreign, const char *name, struct image_error *err)
 {
-	return strcmp(foreign, "vhdx") == 0 ? check_vhdx(fd, name, err) : check_qcow2(fd, name, err);
+	return strcmp(foreign, "vhdx") == 0 ? check_vhdx(fd, name, err)
+					    : check_qcow2(fd, name, err);
 }
 
-/* --- running qemu-img ----------------------------------------------------------------------------------------------*/
+/* --- running qemu-img
+ * ----------------------------------------------------------------------------------------------*/
 
 struct run {
 	pid_t pid;
@@ -115,7 +133,8 @@ struct run {
 };
 
 /* "    (12.34/100%)\r" */
-static void take_progress(struct run *run, const char *p, size_t n, convert_progress_fn progress, void *arg)
+static void take_progress(struct run *run, const char *p, size_t n, convert_progress_fn progress,
+			  void *arg)
 {
 	for (size_t i = 0; i < n; i++) {
 		double percent;
@@ -127,8 +146,8 @@ static void take_progress(struct run *run, const char *p, size_t n, convert_prog
 		}
 		run->line[run->line_n] = '\0';
 		run->line_n = 0;
-		if (progress && sscanf(run->line, " (%lf/100%%)", &percent) == 1 && percent >= 0 && percent <= 100 &&
-		    progress(arg, (uint64_t)(percent * 100), 10000) != 0)
+		if (progress && sscanf(run->line, " (%lf/100%%)", &percent) == 1 && percent >= 0 &&
+		    percent <= 100 && progress(arg, (uint64_t)(percent * 100), 10000) != 0)
 			run->stopped = true;
 	}
 }
@@ -145,7 +164,8 @@ static void take_said(struct run *run, const char *p, size_t n)
 /* Until both pipes are closed. */
 static void follow(struct run *run, convert_progress_fn progress, void *arg)
 {
-	struct pollfd p[2] = {{.fd = run->text, .events = POLLIN}, {.fd = run->errors, .events = POLLIN}};
+	struct pollfd p[2] = {{.fd = run->text, .events = POLLIN},
+			      {.fd = run->errors, .events = POLLIN}};
 	char buffer[4096];
 
 	while (p[0].fd >= 0 || p[1].fd >= 0) {
@@ -182,16 +202,20 @@ static int judge(const struct run *run, int status, const char *name, struct ima
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == SANDBOX_FAILED)
-		return image_fail(err, -EPERM, "%s: qemu-img is not run without a sandbox (%.*s); run this as root, or convert the file to raw yourself",
+		return image_fail(err, -EPERM,
+				  "%s: qemu-img is not run without a sandbox (%.*s); run this as "
+				  "root, or convert the file to raw yourself",
 				  name, (int)n, said);
-	return image_fail(err, -EBADMSG, "%s: qemu-img refuses it: %.*s", name, n ? (int)n : 15, n ? said : "no reason given");
+	return image_fail(err, -EBADMSG, "%s: qemu-img refuses it: %.*s", name, n ? (int)n : 15,
+			  n ? said : "no reason given");
 }
 
-static int run_qemu(int in, int out, const char *format, const char *name, convert_progress_fn progress, void *arg,
-		    struct image_error *err)
+static int run_qemu(int in, int out, const char *format, const char *name,
+		    convert_progress_fn progress, void *arg, struct image_error *err)
 {
-	char *argv[] = {(char *)QEMU_IMG, (char *)"convert", (char *)"-p", (char *)"-f", (char *)format,
-			(char *)"-O",	  (char *)"raw",     (char *)"/in", (char *)"/out", NULL};
+	char *argv[] = {
+		(char *)QEMU_IMG, (char *)"convert", (char *)"-p",  (char *)"-f",   (char *)format,
+		(char *)"-O",     (char *)"raw",     (char *)"/in", (char *)"/out", NULL};
 	int text[2], errors[2], status = 0;
 	struct run run = {0};
 
@@ -215,11 +239,12 @@ static int run_qemu(int in, int out, const char *format, const char *name, conve
 	}
 	close(text[0]);
 	close(errors[0]);
-	return run.pid < 0 ? image_fail(err, (int)run.pid, "%s: cannot start qemu-img", name) : judge(&run, status, name, err);
+	return run.pid < 0 ? image_fail(err, (int)run.pid, "%s: cannot start qemu-img", name)
+			   : judge(&run, status, name, err);
 }
 
-static int convert_open(int in, const char *from, const char *format, struct output *out, convert_progress_fn progress,
-			void *arg, struct image_error *err)
+static int convert_open(int in, const char *from, const char *format, struct output *out,
+			convert_progress_fn progress, void *arg, struct image_error *err)
 {
 	struct stat st;
 	int r = convert_foreign_check(in, format, from, err);
@@ -235,20 +260,24 @@ static int convert_open(int in, const char *from, const char *format, struct out
 	return r < 0 ? r : output_commit(out, err);
 }
 
-int convert_foreign(const char *from, const char *foreign, const char *to_raw, convert_progress_fn progress, void *arg,
-		    struct image_error *err)
+int convert_foreign(const char *from, const char *foreign, const char *to_raw,
+		    convert_progress_fn progress, void *arg, struct image_error *err)
 {
 	struct output out;
 	struct stat st;
 	int in, r;
 
 	if (strcmp(foreign, "vhdx") != 0 && strcmp(foreign, "qcow2") != 0)
-		return image_fail(err, -EINVAL, "%s: %s is no format to convert from", from, foreign);
+		return image_fail(err, -EINVAL, "%s: %s is no format to convert from", from,
+				  foreign);
 	if (access(QEMU_IMG, X_OK) < 0)
-		return image_fail(err, -ENOENT, "%s: to convert it, %s is needed: apt install qemu-utils", from, QEMU_IMG);
+		return image_fail(err, -ENOENT,
+				  "%s: to convert it, %s is needed: apt install qemu-utils", from,
+				  QEMU_IMG);
 	in = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (in < 0 || fstat(in, &st) < 0 || !S_ISREG(st.st_mode)) {
-		r = image_fail(err, in < 0 ? -errno : -EMEDIUMTYPE, "%s: %s", from, in < 0 ? strerror(errno) : "not a regular file");
+		r = image_fail(err, in < 0 ? -errno : -EMEDIUMTYPE, "%s: %s", from,
+			       in < 0 ? strerror(errno) : "not a regular file");
 	} else {
 		r = output_begin(&out, to_raw, err);
 		if (r == 0) {

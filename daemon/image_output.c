@@ -14,14 +14,16 @@ static int split(struct output *out, const char *path, struct image_error *err)
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	char folder[PATH_MAX];
 
-	if (!name[0] || strlen(name) > NAME_MAX - 9 || strlen(path) >= sizeof(folder) || !strcmp(name, ".") ||
-	    !strcmp(name, ".."))
+	if (!name[0] || strlen(name) > NAME_MAX - 9 || strlen(path) >= sizeof(folder) ||
+	    !strcmp(name, ".") || !strcmp(name, ".."))
 		return image_fail(err, -EINVAL, "%s: is not a name for a file", path);
 	strcpy(out->name, name);
-	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1,
+		 slash ? path : ".");
 	out->dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (out->dirfd < 0)
-		return image_fail(err, -errno, "%s: cannot open the folder: %s", path, strerror(errno));
+		return image_fail(err, -errno, "%s: cannot open the folder: %s", path,
+				  strerror(errno));
 	return 0;
 }
 
@@ -43,20 +45,24 @@ int output_begin(struct output *out, const char *path, struct image_error *err)
 
 		if (getrandom(&random, sizeof(random), 0) < 0)
 			break;
-		snprintf(out->temporary, sizeof(out->temporary), ".%.*s.%06x", NAME_MAX - 8, out->name, random & 0xffffff);
-		out->fd = openat(out->dirfd, out->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+		snprintf(out->temporary, sizeof(out->temporary), ".%.*s.%06x", NAME_MAX - 8,
+			 out->name, random & 0xffffff);
+		out->fd = openat(out->dirfd, out->temporary,
+				 O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
 		if (out->fd < 0 && errno != EEXIST)
 			break;
 	}
 	if (out->fd < 0) {
-		r = image_fail(err, -errno, "%s: cannot make a file beside it: %s", path, strerror(errno));
+		r = image_fail(err, -errno, "%s: cannot make a file beside it: %s", path,
+			       strerror(errno));
 		out->temporary[0] = '\0';
 		output_done(out);
 	}
 	return r;
 }
 
-int output_write(struct output *out, uint64_t at, const void *data, size_t length, struct image_error *err)
+int output_write(struct output *out, uint64_t at, const void *data, size_t length,
+		 struct image_error *err)
 {
 	const char *p = data;
 
@@ -66,7 +72,8 @@ int output_write(struct output *out, uint64_t at, const void *data, size_t lengt
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return image_fail(err, n ? -errno : -EIO, "%s: cannot write at byte %llu: %s", out->name,
+			return image_fail(err, n ? -errno : -EIO,
+					  "%s: cannot write at byte %llu: %s", out->name,
 					  (unsigned long long)at, strerror(n ? errno : EIO));
 		p += n;
 		at += (uint64_t)n;
@@ -78,20 +85,24 @@ int output_write(struct output *out, uint64_t at, const void *data, size_t lengt
 int output_resize(struct output *out, uint64_t length, struct image_error *err)
 {
 	if (ftruncate(out->fd, (off_t)length) < 0)
-		return image_fail(err, -errno, "%s: cannot be made %llu bytes long: %s", out->name, (unsigned long long)length,
-				  strerror(errno));
+		return image_fail(err, -errno, "%s: cannot be made %llu bytes long: %s", out->name,
+				  (unsigned long long)length, strerror(errno));
 	return 0;
 }
 
 int output_commit(struct output *out, struct image_error *err)
 {
 	if (fsync(out->fd) < 0)
-		return image_fail(err, -errno, "%s: cannot be written to the disk: %s", out->name, strerror(errno));
+		return image_fail(err, -errno, "%s: cannot be written to the disk: %s", out->name,
+				  strerror(errno));
 	if (renameat(out->dirfd, out->temporary, out->dirfd, out->name) < 0)
-		return image_fail(err, -errno, "%s: cannot be given its name: %s", out->name, strerror(errno));
+		return image_fail(err, -errno, "%s: cannot be given its name: %s", out->name,
+				  strerror(errno));
 	out->temporary[0] = '\0';
 	if (fsync(out->dirfd) < 0)
-		return image_fail(err, -errno, "%s: is written, but its folder cannot be synced: %s", out->name, strerror(errno));
+		return image_fail(err, -errno,
+				  "%s: is written, but its folder cannot be synced: %s", out->name,
+				  strerror(errno));
 	return 0;
 }
 

@@ -15,11 +15,13 @@ struct output {
 	char temporary[NAME_MAX + 1]; /* "" when there is nothing to remove */
 };
 
-/* Makes the temporary file beside `path`. Returns 0 or -errno with err set, and then nothing is to be undone. */
+/* Makes the temporary file beside `path`. Returns 0 or -errno with err set, and then nothing is to
+ * be undone. */
 int output_begin(struct output *out, const char *path, struct image_error *err);
 
 /* All of it at that place of the file. */
-int output_write(struct output *out, uint64_t at, const void *data, size_t length, struct image_error *err);
+int output_write(struct output *out, uint64_t at, const void *data, size_t length,
+		 struct image_error *err);
 
 /* Makes the file so long; what was not written is a hole. */
 int output_resize(struct output *out, uint64_t length, struct image_error *err);

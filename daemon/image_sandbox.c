@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Two processes: the first makes the namespaces and waits; the second is process 1 of the new PID namespace, builds the
- * root, gives up everything, and becomes the program. In between only system calls, because the caller may have threads.
+ * Two processes: the first makes the namespaces and waits; the second is process 1 of the new PID
+ * namespace, builds the root, gives up everything, and becomes the program. In between only system
+ * calls, because the caller may have threads.
  *
- * A caller who is root keeps all user ids in the new user namespace, and of its privileges only reading: the source may
- * belong to anybody. Any other caller is the one user that there is.
+ * A caller who is root keeps all user ids in the new user namespace, and of its privileges only
+ * reading: the source may belong to anybody. Any other caller is the one user that there is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +63,8 @@ static void map_all(pid_t pid, const char *which)
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f) && n < sizeof(text) - 64)
 		if (sscanf(line, "%lu %lu %lu", &inside, &outside, &count) == 3)
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%lu %lu %lu\n", inside, inside, count);
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%lu %lu %lu\n", inside,
+					      inside, count);
 	if (f)
 		fclose(f);
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, which);
@@ -80,7 +82,8 @@ static void map_one(uid_t uid, gid_t gid)
 	write_text("/proc/self/gid_map", text);
 }
 
-/* Only a process outside of the new namespace may map more than one id: a child that was made before. */
+/* Only a process outside of the new namespace may map more than one id: a child that was made
+ * before. */
 static pid_t start_mapper(int go[2])
 {
 	pid_t self = getpid(), pid;
@@ -110,7 +113,8 @@ static void enter_namespaces(void)
 	int go[2], status = 0;
 	pid_t mapper = uid == 0 ? start_mapper(go) : 0;
 
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC |
+		    CLONE_NEWUTS) < 0)
 		die("the kernel does not allow user namespaces");
 	if (!mapper) {
 		map_one(uid, gid);
@@ -123,15 +127,17 @@ static void enter_namespaces(void)
 		_exit(SANDBOX_FAILED); /* the mapper has said why */
 }
 
-/* --- the root ------------------------------------------------------------------------------------------------------*/
+/* --- the root
+ * ------------------------------------------------------------------------------------------------------*/
 
 /* What a mount has, a remount in a new user namespace may not take away. */
 static unsigned long kept_flags(const char *path)
 {
 	static const struct {
 		unsigned long st, ms;
-	} flags[] = {{ST_NODEV, MS_NODEV},	 {ST_NOSUID, MS_NOSUID},   {ST_NOEXEC, MS_NOEXEC},
-		     {ST_NOATIME, MS_NOATIME}, {ST_NODIRATIME, MS_NODIRATIME}, {ST_RELATIME, MS_RELATIME}};
+	} flags[] = {{ST_NODEV, MS_NODEV},           {ST_NOSUID, MS_NOSUID},
+		     {ST_NOEXEC, MS_NOEXEC},         {ST_NOATIME, MS_NOATIME},
+		     {ST_NODIRATIME, MS_NODIRATIME}, {ST_RELATIME, MS_RELATIME}};
 	unsigned long r = 0;
 	struct statvfs st;
 
@@ -145,7 +151,8 @@ static unsigned long kept_flags(const char *path)
 
 static void bind_at(const char *from, const char *to, bool writable)
 {
-	unsigned long flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | (writable ? MS_NOEXEC : MS_RDONLY);
+	unsigned long flags =
+		MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | (writable ? MS_NOEXEC : MS_RDONLY);
 
 	if (mount(from, to, NULL, MS_BIND, NULL) < 0)
 		die(to);
@@ -180,7 +187,8 @@ static void bind_null(void)
 		die("/dev/null");
 }
 
-/* The same file by its name: what was opened outside belongs to another mount namespace and cannot be bound. */
+/* The same file by its name: what was opened outside belongs to another mount namespace and cannot
+ * be bound. */
 static int find_again(int fd)
 {
 	char link[32], path[4096];
@@ -209,7 +217,8 @@ static void build_root(const struct sandbox *s)
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		die("mount /");
-	if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=32,mode=0755") < 0)
+	if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV,
+		  "size=64k,nr_inodes=32,mode=0755") < 0)
 		die("mount tmpfs");
 	if (chdir("/tmp") < 0 || mkdir("usr", 0755) < 0 || symlink("usr/lib", "lib") < 0 ||
 	    symlink("usr/lib64", "lib64") < 0 || symlink("usr/bin", "bin") < 0)
@@ -220,11 +229,13 @@ static void build_root(const struct sandbox *s)
 	bind_file(out, "/tmp/out", true);
 	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		die("pivot_root");
-	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) <
+	    0)
 		die("remount /");
 }
 
-/* --- giving up -----------------------------------------------------------------------------------------------------*/
+/* --- giving up
+ * -----------------------------------------------------------------------------------------------------*/
 
 static void set_limit(int what, uint64_t value)
 {
@@ -239,21 +250,26 @@ static void drop_privileges(bool root)
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {0};
 
-	/* qemu-img is executed, so what it shall have must be ambient; the bounding set goes first */
+	/* qemu-img is executed, so what it shall have must be ambient; the bounding set goes first
+	 */
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (!(root && cap == CAP_DAC_READ_SEARCH))
 			(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	if (root)
-		data[0].effective = data[0].permitted = data[0].inheritable = 1u << CAP_DAC_READ_SEARCH;
+		data[0].effective = data[0].permitted = data[0].inheritable =
+			1u << CAP_DAC_READ_SEARCH;
 	if (syscall(SYS_capset, &header, data) < 0)
 		die("capset");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		die("no_new_privs");
 }
 
-#define DENY(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+#define DENY(nr)                                                                                   \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1),                                           \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
 
-/* Not what a converter needs, and each has had its holes. Namespaces and lost privileges are the wall; this is the moat. */
+/* Not what a converter needs, and each has had its holes. Namespaces and lost privileges are the
+ * wall; this is the moat. */
 static void filter_calls(void)
 {
 	static struct sock_filter code[] = {
@@ -263,12 +279,30 @@ static void filter_calls(void)
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1), /* the x32 calls */
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		DENY(SYS_ptrace),	  DENY(SYS_mount),	  DENY(SYS_umount2),	    DENY(SYS_pivot_root),
-		DENY(SYS_chroot),	  DENY(SYS_unshare),	  DENY(SYS_setns),	    DENY(SYS_bpf),
-		DENY(SYS_perf_event_open), DENY(SYS_userfaultfd), DENY(SYS_keyctl),	    DENY(SYS_add_key),
-		DENY(SYS_request_key),	  DENY(SYS_io_uring_setup), DENY(SYS_open_by_handle_at), DENY(SYS_socket),
-		DENY(SYS_open_tree),	  DENY(SYS_move_mount),	  DENY(SYS_fsopen),	    DENY(SYS_process_vm_writev),
-		DENY(SYS_process_vm_readv), DENY(SYS_pidfd_getfd), DENY(SYS_personality),	    DENY(SYS_modify_ldt),
+		DENY(SYS_ptrace),
+		DENY(SYS_mount),
+		DENY(SYS_umount2),
+		DENY(SYS_pivot_root),
+		DENY(SYS_chroot),
+		DENY(SYS_unshare),
+		DENY(SYS_setns),
+		DENY(SYS_bpf),
+		DENY(SYS_perf_event_open),
+		DENY(SYS_userfaultfd),
+		DENY(SYS_keyctl),
+		DENY(SYS_add_key),
+		DENY(SYS_request_key),
+		DENY(SYS_io_uring_setup),
+		DENY(SYS_open_by_handle_at),
+		DENY(SYS_socket),
+		DENY(SYS_open_tree),
+		DENY(SYS_move_mount),
+		DENY(SYS_fsopen),
+		DENY(SYS_process_vm_writev),
+		DENY(SYS_process_vm_readv),
+		DENY(SYS_pidfd_getfd),
+		DENY(SYS_personality),
+		DENY(SYS_modify_ldt),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};

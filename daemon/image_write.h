@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Between convert_image() and the writers of the formats. A writer is given the disk in units of its own size, in order,
- * without those that are zero; the last one is filled up with zeros.
+ * Between convert_image() and the writers of the formats. A writer is given the disk in units of
+ * its own size, in order, without those that are zero; the last one is filled up with zeros.
  */
 #ifndef BOOTWELL_IMAGE_WRITE_H
 #define BOOTWELL_IMAGE_WRITE_H
@@ -16,14 +16,14 @@ struct output; /* image_output.h */
 struct writer {
 	const struct writer_type *type;
 	struct output *out;
-	const char *name;  /* of the new image, without folder */
-	uint64_t size;	   /* bytes of virtual disk */
-	uint64_t end;	   /* bytes of the file that are taken */
-	uint32_t *table;   /* sectors of the units: BAT, grain tables */
+	const char *name; /* of the new image, without folder */
+	uint64_t size;    /* bytes of virtual disk */
+	uint64_t end;     /* bytes of the file that are taken */
+	uint32_t *table;  /* sectors of the units: BAT, grain tables */
 	uint64_t n_table;
 	uint64_t table_at; /* bytes */
-	uint8_t *work;	   /* stream: compressed grain */
-	uint64_t last;	   /* stream: the unit before */
+	uint8_t *work;     /* stream: compressed grain */
+	uint64_t last;     /* stream: the unit before */
 	uint32_t *tables;  /* stream: sectors of the grain tables written */
 };
 
@@ -36,9 +36,11 @@ struct writer_type {
 	int (*end)(struct writer *w, struct image_error *err);
 };
 
-extern const struct writer_type writer_raw, writer_vhd, writer_vhd_fixed, writer_vmdk, writer_vmdk_stream;
+extern const struct writer_type writer_raw, writer_vhd, writer_vhd_fixed, writer_vmdk,
+	writer_vmdk_stream;
 
 /* Writes what of data is not zero, in runs of 4 KiB blocks of the file; the rest stays a hole. */
-int writer_put_sparse(struct writer *w, uint64_t at, const uint8_t *data, size_t length, struct image_error *err);
+int writer_put_sparse(struct writer *w, uint64_t at, const uint8_t *data, size_t length,
+		      struct image_error *err);
 
 #endif

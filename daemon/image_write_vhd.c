@@ -2,9 +2,10 @@
 /*
  * Writers of raw and VHD.
  *
- * The dynamic VHD keeps each block's data at a multiple of 4 KiB in the file: the bitmap of 512 bytes ends where the data
- * begin, and the room before it stays empty (Windows 8 and later write the same way). The creator is "win ": of all
- * names, only those of Hyper-V's kind make every reader take the size and not the geometry for the size.
+ * The dynamic VHD keeps each block's data at a multiple of 4 KiB in the file: the bitmap of 512
+ * bytes ends where the data begin, and the room before it stays empty (Windows 8 and later write
+ * the same way). The creator is "win ": of all names, only those of Hyper-V's kind make every
+ * reader take the size and not the geometry for the size.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/image/vhd.h"
 
-#define BLOCK	4096u
+#define BLOCK    4096u
 #define RAW_UNIT (1u << 20)
 
 static bool is_zero(const uint8_t *p, size_t n)
@@ -25,7 +26,8 @@ static bool is_zero(const uint8_t *p, size_t n)
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
-int writer_put_sparse(struct writer *w, uint64_t at, const uint8_t *data, size_t length, struct image_error *err)
+int writer_put_sparse(struct writer *w, uint64_t at, const uint8_t *data, size_t length,
+		      struct image_error *err)
 {
 	size_t from = 0;
 
@@ -33,7 +35,8 @@ int writer_put_sparse(struct writer *w, uint64_t at, const uint8_t *data, size_t
 		size_t to = from;
 		int r;
 
-		while (to < length && !is_zero(data + to, length - to < BLOCK ? length - to : BLOCK))
+		while (to < length &&
+		       !is_zero(data + to, length - to < BLOCK ? length - to : BLOCK))
 			to += length - to < BLOCK ? length - to : BLOCK;
 		if (to > from) {
 			r = output_write(w->out, at + from, data + from, to - from, err);
@@ -45,7 +48,8 @@ int writer_put_sparse(struct writer *w, uint64_t at, const uint8_t *data, size_t
 	return 0;
 }
 
-/* --- raw -----------------------------------------------------------------------------------------------------------*/
+/* --- raw
+ * -----------------------------------------------------------------------------------------------------------*/
 
 static int raw_begin(struct writer *w, struct image_error *err)
 {
@@ -66,12 +70,17 @@ static int raw_end(struct writer *w, struct image_error *err)
 	return 0;
 }
 
-const struct writer_type writer_raw = {
-	.unit = RAW_UNIT, .size_max = IMAGE_SIZE_MAX, .begin = raw_begin, .put = raw_put, .end = raw_end};
+const struct writer_type writer_raw = {.unit = RAW_UNIT,
+				       .size_max = IMAGE_SIZE_MAX,
+				       .begin = raw_begin,
+				       .put = raw_put,
+				       .end = raw_end};
 
-/* --- VHD -----------------------------------------------------------------------------------------------------------*/
+/* --- VHD
+ * -----------------------------------------------------------------------------------------------------------*/
 
-static int make_footer(const struct writer *w, uint8_t *f, enum vhd_type type, uint64_t header_at, struct image_error *err)
+static int make_footer(const struct writer *w, uint8_t *f, enum vhd_type type, uint64_t header_at,
+		       struct image_error *err)
 {
 	uint16_t cylinders;
 
@@ -105,8 +114,11 @@ static int fixed_end(struct writer *w, struct image_error *err)
 	return r < 0 ? r : output_write(w->out, w->size, footer, sizeof(footer), err);
 }
 
-const struct writer_type writer_vhd_fixed = {
-	.unit = RAW_UNIT, .size_max = VHD_SIZE_MAX, .begin = raw_begin, .put = raw_put, .end = fixed_end};
+const struct writer_type writer_vhd_fixed = {.unit = RAW_UNIT,
+					     .size_max = VHD_SIZE_MAX,
+					     .begin = raw_begin,
+					     .put = raw_put,
+					     .end = fixed_end};
 
 static int dynamic_begin(struct writer *w, struct image_error *err)
 {
@@ -120,7 +132,8 @@ static int dynamic_begin(struct writer *w, struct image_error *err)
 	return 0;
 }
 
-static int dynamic_put(struct writer *w, uint64_t index, const uint8_t *data, struct image_error *err)
+static int dynamic_put(struct writer *w, uint64_t index, const uint8_t *data,
+		       struct image_error *err)
 {
 	uint32_t bitmap_bytes = vhd_bitmap_bytes(VHD_BLOCK_USUAL);
 	uint64_t data_at = w->end + BLOCK; /* w->end is a multiple of BLOCK, and so is this */

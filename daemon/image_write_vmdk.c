@@ -2,12 +2,14 @@
 /*
  * Writers of VMDK, both with grains of 64 KiB.
  *
- * monolithicSparse: header, descriptor, redundant grain directory and tables, grain directory and tables, all of them
- * there from the beginning as VMware lays them out; then grains, at multiples of their size.
+ * monolithicSparse: header, descriptor, redundant grain directory and tables, grain directory and
+ * tables, all of them there from the beginning as VMware lays them out; then grains, at multiples
+ * of their size.
  *
- * streamOptimized: written from front to end as a stream must be: header (its directory: "at the end"), descriptor,
- * grains as {LBA, length, zlib data}, after each 512 of them that have any data a marker and their table, at last the
- * directory, the footer and the end-of-stream marker, each with its marker.
+ * streamOptimized: written from front to end as a stream must be: header (its directory: "at the
+ * end"), descriptor, grains as {LBA, length, zlib data}, after each 512 of them that have any data
+ * a marker and their table, at last the directory, the footer and the end-of-stream marker, each
+ * with its marker.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,16 +23,17 @@
 #include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/image/vmdk.h"
 
-#define SECTOR		 512u
-#define GRAIN		 65536u
-#define GRAIN_SECTORS	 (GRAIN / SECTOR)
-#define TABLE_ENTRIES	 (1u << VMDK_TABLE_SHIFT)
-#define TABLE_BYTES	 (4 * TABLE_ENTRIES)
-#define DESCRIPTOR_AT	 SECTOR
+#define SECTOR           512u
+#define GRAIN            65536u
+#define GRAIN_SECTORS    (GRAIN / SECTOR)
+#define TABLE_ENTRIES    (1u << VMDK_TABLE_SHIFT)
+#define TABLE_BYTES      (4 * TABLE_ENTRIES)
+#define DESCRIPTOR_AT    SECTOR
 #define DESCRIPTOR_BYTES (20 * SECTOR)
-#define FILE_MAX	 ((uint64_t)UINT32_MAX * SECTOR)
+#define FILE_MAX         ((uint64_t)UINT32_MAX * SECTOR)
 
-/* The name in the descriptor must not end its line or its quotes; nobody needs it, as the extent is this very file. */
+/* The name in the descriptor must not end its line or its quotes; nobody needs it, as the extent is
+ * this very file. */
 static const char *safe_name(const char *name)
 {
 	for (const char *c = name; *c; c++)
@@ -39,7 +42,8 @@ static const char *safe_name(const char *name)
 	return name;
 }
 
-static int make_descriptor(const struct writer *w, char *text, const char *create_type, struct image_error *err)
+static int make_descriptor(const struct writer *w, char *text, const char *create_type,
+			   struct image_error *err)
 {
 	uint64_t sectors = w->size / SECTOR;
 	uint32_t id[4];
@@ -51,17 +55,25 @@ static int make_descriptor(const struct writer *w, char *text, const char *creat
 		id[3] = 0x12345678;
 	memset(text, 0, DESCRIPTOR_BYTES);
 	snprintf(text, DESCRIPTOR_BYTES,
-		 "# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=%08x\nparentCID=ffffffff\ncreateType=\"%s\"\n\n"
+		 "# Disk "
+		 "DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=%08x\nparentCID="
+		 "ffffffff\ncreateType=\"%s\"\n\n"
 		 "# Extent description\nRW %llu SPARSE \"%s\"\n\n"
-		 "# The Disk Data Base\n#DDB\n\nddb.virtualHWVersion = \"4\"\nddb.geometry.cylinders = \"%llu\"\n"
-		 "ddb.geometry.heads = \"255\"\nddb.geometry.sectors = \"63\"\nddb.adapterType = \"lsilogic\"\n"
+		 "# The Disk Data Base\n#DDB\n\nddb.virtualHWVersion = "
+		 "\"4\"\nddb.geometry.cylinders = \"%llu\"\n"
+		 "ddb.geometry.heads = \"255\"\nddb.geometry.sectors = \"63\"\nddb.adapterType = "
+		 "\"lsilogic\"\n"
 		 "ddb.longContentID = \"%08x%08x%08x%08x\"\n",
 		 id[3], create_type, (unsigned long long)sectors, safe_name(w->name),
-		 (unsigned long long)(cylinders > 65535 ? 65535 : cylinders ? cylinders : 1), id[0], id[1], id[2], id[3]);
+		 (unsigned long long)(cylinders > 65535 ? 65535
+				      : cylinders       ? cylinders
+							: 1),
+		 id[0], id[1], id[2], id[3]);
 	return 0;
 }
 
-static void make_header(const struct writer *w, uint8_t *h, uint32_t version, uint32_t flags, uint64_t overhead)
+static void make_header(const struct writer *w, uint8_t *h, uint32_t version, uint32_t flags,
+			uint64_t overhead)
 {
 	memset(h, 0, SECTOR);
 	memcpy(h + VMDK_H_MAGIC, "KDMV", 4);
@@ -81,7 +93,8 @@ static uint64_t n_tables(const struct writer *w)
 	return div_up(w->size, (uint64_t)GRAIN * TABLE_ENTRIES);
 }
 
-static int write_front(struct writer *w, const uint8_t *header, const char *create_type, struct image_error *err)
+static int write_front(struct writer *w, const uint8_t *header, const char *create_type,
+		       struct image_error *err)
 {
 	char text[DESCRIPTOR_BYTES];
 	int r = make_descriptor(w, text, create_type, err);
@@ -91,7 +104,8 @@ static int write_front(struct writer *w, const uint8_t *header, const char *crea
 	return r < 0 ? r : output_write(w->out, DESCRIPTOR_AT, text, sizeof(text), err);
 }
 
-/* --- monolithicSparse ----------------------------------------------------------------------------------------------*/
+/* --- monolithicSparse
+ * ----------------------------------------------------------------------------------------------*/
 
 static uint64_t directory_bytes(const struct writer *w)
 {
@@ -109,10 +123,12 @@ static int sparse_begin(struct writer *w, struct image_error *err)
 
 static int no_room(const struct writer *w, struct image_error *err)
 {
-	return image_fail(err, -EFBIG, "%s: a sparse VMDK cannot hold more than 2 TiB of data", w->name);
+	return image_fail(err, -EFBIG, "%s: a sparse VMDK cannot hold more than 2 TiB of data",
+			  w->name);
 }
 
-static int sparse_put(struct writer *w, uint64_t index, const uint8_t *data, struct image_error *err)
+static int sparse_put(struct writer *w, uint64_t index, const uint8_t *data,
+		      struct image_error *err)
 {
 	int r;
 
@@ -158,10 +174,14 @@ static int sparse_end(struct writer *w, struct image_error *err)
 	return r < 0 ? r : output_resize(w->out, w->end, err);
 }
 
-const struct writer_type writer_vmdk = {
-	.unit = GRAIN, .size_max = IMAGE_SIZE_MAX, .begin = sparse_begin, .put = sparse_put, .end = sparse_end};
+const struct writer_type writer_vmdk = {.unit = GRAIN,
+					.size_max = IMAGE_SIZE_MAX,
+					.begin = sparse_begin,
+					.put = sparse_put,
+					.end = sparse_end};
 
-/* --- streamOptimized -----------------------------------------------------------------------------------------------*/
+/* --- streamOptimized
+ * -----------------------------------------------------------------------------------------------*/
 
 static int stream_append(struct writer *w, const void *data, size_t length, struct image_error *err)
 {
@@ -171,7 +191,8 @@ static int stream_append(struct writer *w, const void *data, size_t length, stru
 	return w->end > FILE_MAX ? no_room(w, err) : r;
 }
 
-static int stream_marker(struct writer *w, uint64_t sectors, enum vmdk_marker_type type, struct image_error *err)
+static int stream_marker(struct writer *w, uint64_t sectors, enum vmdk_marker_type type,
+			 struct image_error *err)
 {
 	uint8_t marker[SECTOR] = {0};
 
@@ -192,7 +213,8 @@ static int stream_begin(struct writer *w, struct image_error *err)
 		return image_fail(err, -ENOMEM, "%s: out of memory", w->name);
 	w->last = UINT64_MAX;
 	w->end = GRAIN;
-	make_header(w, header, 3, VMDK_FLAG_NEWLINES | VMDK_FLAG_COMPRESSED | VMDK_FLAG_MARKERS, GRAIN);
+	make_header(w, header, 3, VMDK_FLAG_NEWLINES | VMDK_FLAG_COMPRESSED | VMDK_FLAG_MARKERS,
+		    GRAIN);
 	le64_put(header + VMDK_H_GD, VMDK_GD_AT_END);
 	le16_put(header + VMDK_H_COMPRESSION, 1);
 	return write_front(w, header, "streamOptimized", err);
@@ -214,7 +236,8 @@ static int stream_flush_table(struct writer *w, struct image_error *err)
 	return r;
 }
 
-static int stream_put(struct writer *w, uint64_t index, const uint8_t *data, struct image_error *err)
+static int stream_put(struct writer *w, uint64_t index, const uint8_t *data,
+		      struct image_error *err)
 {
 	uLongf length = compressBound(GRAIN);
 	size_t all;
@@ -225,7 +248,8 @@ static int stream_put(struct writer *w, uint64_t index, const uint8_t *data, str
 		if (r < 0)
 			return r;
 	}
-	if (compress2(w->work + VMDK_MARKER_SIZE, &length, data, GRAIN, Z_DEFAULT_COMPRESSION) != Z_OK)
+	if (compress2(w->work + VMDK_MARKER_SIZE, &length, data, GRAIN, Z_DEFAULT_COMPRESSION) !=
+	    Z_OK)
 		return image_fail(err, -ENOMEM, "%s: out of memory", w->name);
 	le64_put(w->work, index * GRAIN_SECTORS);
 	le32_put(w->work + 8, (uint32_t)length);
@@ -247,7 +271,8 @@ static int stream_end(struct writer *w, struct image_error *err)
 	directory_at = w->end;
 	if (r == 0)
 		r = stream_append(w, w->tables, directory, err);
-	make_header(w, footer, 3, VMDK_FLAG_NEWLINES | VMDK_FLAG_COMPRESSED | VMDK_FLAG_MARKERS, GRAIN);
+	make_header(w, footer, 3, VMDK_FLAG_NEWLINES | VMDK_FLAG_COMPRESSED | VMDK_FLAG_MARKERS,
+		    GRAIN);
 	le64_put(footer + VMDK_H_GD, directory_at / SECTOR);
 	le16_put(footer + VMDK_H_COMPRESSION, 1);
 	if (r == 0)
@@ -257,5 +282,8 @@ static int stream_end(struct writer *w, struct image_error *err)
 	return r < 0 ? r : stream_marker(w, 0, VMDK_MARKER_EOS, err);
 }
 
-const struct writer_type writer_vmdk_stream = {
-	.unit = GRAIN, .size_max = IMAGE_SIZE_MAX, .begin = stream_begin, .put = stream_put, .end = stream_end};
+const struct writer_type writer_vmdk_stream = {.unit = GRAIN,
+					       .size_max = IMAGE_SIZE_MAX,
+					       .begin = stream_begin,
+					       .put = stream_put,
+					       .end = stream_end};

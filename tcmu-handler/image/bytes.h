@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Numbers in on-disk structures: read and written by byte, so neither alignment nor byte order of the machine matters. */
+/* Numbers in on-disk structures: read and written by byte, so neither alignment nor byte order of
+ * the machine matters. */
 #ifndef BOOTWELL_IMAGE_BYTES_H
 #define BOOTWELL_IMAGE_BYTES_H
 

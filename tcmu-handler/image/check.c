@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The deep check. What makes an image unreadable was refused by image_open() already; here is what a person should know
- * of an image that can be read: what open() noticed, units that share a place, copies of tables that say something
- * else, bitmaps that other programs would heed, bytes that belong to nothing.
+ * The deep check. What makes an image unreadable was refused by image_open() already; here is what
+ * a person should know of an image that can be read: what open() noticed, units that share a place,
+ * copies of tables that say something else, bitmaps that other programs would heed, bytes that
+ * belong to nothing.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -23,7 +24,8 @@ struct check {
 	int findings;
 };
 
-static void __attribute__((format(printf, 3, 4))) finding(struct check *c, const char *fix, const char *format, ...)
+static void __attribute__((format(printf, 3, 4)))
+finding(struct check *c, const char *fix, const char *format, ...)
 {
 	char text[512];
 	va_list args;
@@ -45,7 +47,8 @@ static bool is_data(uint32_t entry)
 	return entry != UNIT_ABSENT && entry != UNIT_ZERO;
 }
 
-/* --- two units, one place ------------------------------------------------------------------------------------------*/
+/* --- two units, one place
+ * ------------------------------------------------------------------------------------------*/
 
 static int by_sector(const void *a, const void *b)
 {
@@ -84,12 +87,14 @@ static int check_shared(struct check *c, const struct segment *seg)
 	if (shared)
 		finding(c, "restore it from a copy: a write to one of them would change the other",
 			"%s: %llu of its %llu units share their place in the file with another one",
-			c->img->files[seg->file].name, (unsigned long long)shared, (unsigned long long)n);
+			c->img->files[seg->file].name, (unsigned long long)shared,
+			(unsigned long long)n);
 	free(list);
 	return 0;
 }
 
-/* --- the second copy of VMDK's tables ------------------------------------------------------------------------------*/
+/* --- the second copy of VMDK's tables
+ * ------------------------------------------------------------------------------*/
 
 static uint64_t compare_table(const struct segment *seg, size_t table, const uint8_t *gt)
 {
@@ -113,23 +118,28 @@ static int check_other(struct check *c, const struct segment *seg)
 	uint64_t different = 0;
 
 	for (size_t t = 0; t < seg->units.n_tables; t++) {
-		if (image_read(img, seg->file, seg->other * SECTOR + 4 * t, sector, 4, "grain directory", NULL) < 0)
+		if (image_read(img, seg->file, seg->other * SECTOR + 4 * t, sector, 4,
+			       "grain directory", NULL) < 0)
 			return -EIO;
 		if (!le32_at(sector)) {
 			different += compare_table(seg, t, absent);
 			continue;
 		}
-		if (image_read(img, seg->file, (uint64_t)le32_at(sector) * SECTOR, gt, sizeof(gt), "grain table", NULL) < 0)
+		if (image_read(img, seg->file, (uint64_t)le32_at(sector) * SECTOR, gt, sizeof(gt),
+			       "grain table", NULL) < 0)
 			return -EIO;
 		different += compare_table(seg, t, gt);
 	}
 	if (different)
-		finding(c, CONVERT, "%s: the two copies of its grain tables differ in %llu entries; the first one is used",
+		finding(c, CONVERT,
+			"%s: the two copies of its grain tables differ in %llu entries; the first "
+			"one is used",
 			img->files[seg->file].name, (unsigned long long)different);
 	return 0;
 }
 
-/* --- bitmaps of dynamic VHDs ---------------------------------------------------------------------------------------*/
+/* --- bitmaps of dynamic VHDs
+ * ---------------------------------------------------------------------------------------*/
 
 static bool is_zero(const uint8_t *p, size_t n)
 {
@@ -137,7 +147,8 @@ static bool is_zero(const uint8_t *p, size_t n)
 }
 
 /* Sectors of a block whose bit is clear although they hold something; -errno. */
-static int64_t hidden_sectors(const struct image *img, const struct segment *seg, uint32_t entry, uint8_t *bitmap)
+static int64_t hidden_sectors(const struct image *img, const struct segment *seg, uint32_t entry,
+			      uint8_t *bitmap)
 {
 	uint32_t sectors = (uint32_t)(((uint64_t)1 << seg->units.unit_shift) / SECTOR);
 	uint64_t at = (uint64_t)entry * SECTOR;
@@ -149,7 +160,8 @@ static int64_t hidden_sectors(const struct image *img, const struct segment *seg
 	for (uint32_t i = 0; i < sectors; i++) {
 		if (bitmap[i / 8] >> (7 - i % 8) & 1)
 			continue;
-		if (image_read(img, seg->file, at + seg->units.skip + (uint64_t)i * SECTOR, data, SECTOR, "block", NULL) < 0)
+		if (image_read(img, seg->file, at + seg->units.skip + (uint64_t)i * SECTOR, data,
+			       SECTOR, "block", NULL) < 0)
 			return -EIO;
 		hidden += !is_zero(data, SECTOR);
 	}
@@ -166,8 +178,10 @@ static int check_bitmaps(struct check *c, const struct segment *seg)
 		return -ENOMEM;
 	for (size_t t = 0; t < map->n_tables; t++) {
 		for (uint64_t i = 0; map->tables[t].entry && i < table_units(map); i++) {
-			int64_t hidden = is_data(map->tables[t].entry[i]) ?
-						 hidden_sectors(c->img, seg, map->tables[t].entry[i], bitmap) : 0;
+			int64_t hidden = is_data(map->tables[t].entry[i])
+						 ? hidden_sectors(c->img, seg,
+								  map->tables[t].entry[i], bitmap)
+						 : 0;
 
 			if (hidden < 0) {
 				free(bitmap);
@@ -178,8 +192,11 @@ static int check_bitmaps(struct check *c, const struct segment *seg)
 	}
 	free(bitmap);
 	if (blocks)
-		finding(c, "compare it with the original; what bootwell reads can be had with: bootwell image convert",
-			"%s: in %llu blocks there are data which the block's bitmap calls unused: bootwell and QEMU read them, "
+		finding(c,
+			"compare it with the original; what bootwell reads can be had with: "
+			"bootwell image convert",
+			"%s: in %llu blocks there are data which the block's bitmap calls unused: "
+			"bootwell and QEMU read them, "
 			"libvhdi and VirtualBox read zeros",
 			c->img->name, (unsigned long long)blocks);
 	return 0;

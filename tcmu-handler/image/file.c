@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Files of an image. An image names other files (extents), and its author is a stranger, so the kernel is told to stay
- * beneath the directory, to follow no link of any kind and to cross no mount. What is not a regular file is found out
- * with O_PATH first, so that no device or FIFO is ever opened.
+ * Files of an image. An image names other files (extents), and its author is a stranger, so the
+ * kernel is told to stay beneath the directory, to follow no link of any kind and to cross no
+ * mount. What is not a regular file is found out with O_PATH first, so that no device or FIFO is
+ * ever opened.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,8 @@ static int open_beneath(int dirfd, const char *name, int flags)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(flags | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+			   RESOLVE_NO_XDEV,
 	};
 	long fd;
 
@@ -33,13 +35,20 @@ static int explain_open(struct image_error *err, const char *name, int code)
 {
 	switch (-code) {
 	case ELOOP:
-		return image_fail(err, code, "%s: a symbolic link is on the way to it, and links are not followed", name);
+		return image_fail(
+			err, code,
+			"%s: a symbolic link is on the way to it, and links are not followed",
+			name);
 	case EXDEV:
-		return image_fail(err, code, "%s: lies outside the image's directory or on another file system", name);
+		return image_fail(
+			err, code,
+			"%s: lies outside the image's directory or on another file system", name);
 	case ENOENT:
 		return image_fail(err, code, "%s: there is no such file", name);
 	case ENOSYS:
-		return image_fail(err, code, "%s: this kernel has no openat2 (Linux 5.6 or newer is needed)", name);
+		return image_fail(err, code,
+				  "%s: this kernel has no openat2 (Linux 5.6 or newer is needed)",
+				  name);
 	default:
 		return image_fail(err, code, "%s: cannot be opened: %s", name, strerror(-code));
 	}
@@ -64,7 +73,8 @@ static int open_regular(int dirfd, const char *name, struct stat *st, struct ima
 		return explain_open(err, name, fd);
 	if (fstat(fd, st) < 0 || st->st_dev != before.st_dev || st->st_ino != before.st_ino) {
 		close(fd);
-		return image_fail(err, -EAGAIN, "%s: was replaced while it was being opened; try again", name);
+		return image_fail(err, -EAGAIN,
+				  "%s: was replaced while it was being opened; try again", name);
 	}
 	/* O_NONBLOCK was for a FIFO put there in between; left on, io_uring would answer EAGAIN */
 	flags = fcntl(fd, F_GETFL);
@@ -116,8 +126,9 @@ int image_add_file(struct image *img, const char *name, struct image_error *err)
 
 		close(fd);
 		free(copy);
-		return many ? image_fail(err, -EMFILE, "%s: more than %d files in one image", img->name, IMAGE_FILES_MAX) :
-			      image_fail(err, -ENOMEM, "%s: out of memory", img->name);
+		return many ? image_fail(err, -EMFILE, "%s: more than %d files in one image",
+					 img->name, IMAGE_FILES_MAX)
+			    : image_fail(err, -ENOMEM, "%s: out of memory", img->name);
 	}
 	img->files[img->n_files] = (struct image_file){
 		.fd = fd, .index = img->n_files, .size = (uint64_t)st.st_size, .name = copy};
@@ -126,14 +137,16 @@ int image_add_file(struct image *img, const char *name, struct image_error *err)
 	return (int)img->n_files++;
 }
 
-int image_read(const struct image *img, unsigned int file, uint64_t offset, void *to, size_t length, const char *what,
-	       struct image_error *err)
+int image_read(const struct image *img, unsigned int file, uint64_t offset, void *to, size_t length,
+	       const char *what, struct image_error *err)
 {
 	const struct image_file *f = &img->files[file];
 	size_t done = 0;
 
 	if (offset > f->size || length > f->size - offset)
-		return image_fail(err, -EBADMSG, "%s: the %s at byte %llu would lie past the end of the file; is it truncated?",
+		return image_fail(err, -EBADMSG,
+				  "%s: the %s at byte %llu would lie past the end of the file; is "
+				  "it truncated?",
 				  f->name, what, (unsigned long long)offset);
 	while (done < length) {
 		ssize_t n = pread(f->fd, (char *)to + done, length - done, (off_t)(offset + done));
@@ -141,10 +154,12 @@ int image_read(const struct image *img, unsigned int file, uint64_t offset, void
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return image_fail(err, -errno, "%s: cannot read the %s at byte %llu: %s", f->name, what,
-					  (unsigned long long)offset, strerror(errno));
+			return image_fail(err, -errno, "%s: cannot read the %s at byte %llu: %s",
+					  f->name, what, (unsigned long long)offset,
+					  strerror(errno));
 		if (n == 0)
-			return image_fail(err, -EBADMSG, "%s: became shorter while it was being read", f->name);
+			return image_fail(err, -EBADMSG,
+					  "%s: became shorter while it was being read", f->name);
 		done += (size_t)n;
 	}
 	return 0;

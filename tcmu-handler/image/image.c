@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Opening and closing, chains of parents, names. After image_open() an image never changes, except that
- * image_set_parent() links it and gives the parent's files their numbers; that happens before the chain is shared
- * between threads. image_map() is in map.c.
+ * Opening and closing, chains of parents, names. After image_open() an image never changes, except
+ * that image_set_parent() links it and gives the parent's files their numbers; that happens before
+ * the chain is shared between threads. image_map() is in map.c.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -54,8 +54,10 @@ void *image_table_alloc(struct image *img, uint64_t n, size_t size, struct image
 	void *p;
 
 	if (n > (IMAGE_TABLE_MAX - img->table_bytes) / size) {
-		image_fail(err, -EFBIG, "%s: its tables would need more than %llu MiB of memory; convert it to raw",
-			   img->name, (unsigned long long)(IMAGE_TABLE_MAX >> 20));
+		image_fail(
+			err, -EFBIG,
+			"%s: its tables would need more than %llu MiB of memory; convert it to raw",
+			img->name, (unsigned long long)(IMAGE_TABLE_MAX >> 20));
 		return NULL;
 	}
 	p = calloc(n ? n : 1, size);
@@ -68,14 +70,17 @@ void *image_table_alloc(struct image *img, uint64_t n, size_t size, struct image
 	return p;
 }
 
-struct segment *image_add_segment(struct image *img, enum segment_kind kind, uint64_t length, struct image_error *err)
+struct segment *image_add_segment(struct image *img, enum segment_kind kind, uint64_t length,
+				  struct image_error *err)
 {
 	unsigned int n = img->n_segments;
 	uint64_t start = n ? img->segments[n - 1].start + img->segments[n - 1].length : 0;
 	struct segment *seg;
 
 	if (length == 0 || length > IMAGE_SIZE_MAX - start) {
-		image_fail(err, -EFBIG, length ? "%s: its extents add up to more than 64 TiB" : "%s: it has an empty extent",
+		image_fail(err, -EFBIG,
+			   length ? "%s: its extents add up to more than 64 TiB"
+				  : "%s: it has an empty extent",
 			   img->name);
 		return NULL;
 	}
@@ -92,7 +97,8 @@ struct segment *image_add_segment(struct image *img, enum segment_kind kind, uin
 	return seg;
 }
 
-int image_set_size(struct image *img, uint64_t size, uint64_t size_override, struct image_error *err)
+int image_set_size(struct image *img, uint64_t size, uint64_t size_override,
+		   struct image_error *err)
 {
 	const struct segment *last = &img->segments[img->n_segments - 1];
 	uint64_t most = last->start + last->length;
@@ -100,8 +106,10 @@ int image_set_size(struct image *img, uint64_t size, uint64_t size_override, str
 	if (size_override) {
 		if (size_override % SECTOR || size_override > most)
 			return image_fail(err, -EINVAL,
-					  "%s: the size given for it, %llu, is not a multiple of 512 of at most %llu",
-					  img->name, (unsigned long long)size_override, (unsigned long long)most);
+					  "%s: the size given for it, %llu, is not a multiple of "
+					  "512 of at most %llu",
+					  img->name, (unsigned long long)size_override,
+					  (unsigned long long)most);
 		size = size_override;
 	}
 	img->info.virtual_size = size;
@@ -116,7 +124,8 @@ static int image_init(struct image *img, const struct image_source *src, struct 
 	img->info.format = src->format;
 	img->name = strdup(src->name);
 	img->folder = strndup(src->name, slash ? (size_t)(slash - src->name) + 1 : 0);
-	return img->name && img->folder ? 0 : image_fail(err, -ENOMEM, "%s: out of memory", src->name);
+	return img->name && img->folder ? 0
+					: image_fail(err, -ENOMEM, "%s: out of memory", src->name);
 }
 
 int image_open(struct image **ret, const struct image_source *src, struct image_error *err)
@@ -208,34 +217,42 @@ static const char *id_word(const struct image *img)
 	return img->info.format == IMAGE_VHD ? "UUID" : "CID";
 }
 
-static int check_parent(const struct image *child, const struct image *parent, const struct image *top,
-			struct image_error *err)
+static int check_parent(const struct image *child, const struct image *parent,
+			const struct image *top, struct image_error *err)
 {
 	const char *file;
 
 	if (!child->has_parent)
-		return image_fail(err, -EINVAL, "%s: has no parent, so %s cannot be one", child->name, parent->name);
+		return image_fail(err, -EINVAL, "%s: has no parent, so %s cannot be one",
+				  child->name, parent->name);
 	if (child->parent || parent->child)
 		return image_fail(err, -EBUSY, "%s: %s", child->name,
-				  child->parent ? "has its parent already" : "its parent belongs to another image already");
+				  child->parent ? "has its parent already"
+						: "its parent belongs to another image already");
 	if (parent->info.format != child->info.format)
-		return image_fail(err, -EMEDIUMTYPE, "%s: is a %s, and its parent %s is a %s", child->name,
-				  image_format_name(child->info.format), parent->name,
+		return image_fail(err, -EMEDIUMTYPE, "%s: is a %s, and its parent %s is a %s",
+				  child->name, image_format_name(child->info.format), parent->name,
 				  image_format_name(parent->info.format));
 	if (strcmp(child->info.parent_id, parent->info.id) != 0)
-		return image_fail(err, -ESTALE, "%s: its parent has %s %s, but %s has %s; was the parent changed or another one taken?",
+		return image_fail(err, -ESTALE,
+				  "%s: its parent has %s %s, but %s has %s; was the parent changed "
+				  "or another one taken?",
 				  child->name, id_word(child), child->info.parent_id, parent->name,
 				  parent->info.id[0] ? parent->info.id : "none");
 	if (parent->info.virtual_size < child->info.virtual_size)
-		return image_fail(err, -EINVAL, "%s: is larger (%llu bytes) than its parent %s (%llu bytes)", child->name,
-				  (unsigned long long)child->info.virtual_size, parent->name,
-				  (unsigned long long)parent->info.virtual_size);
+		return image_fail(err, -EINVAL,
+				  "%s: is larger (%llu bytes) than its parent %s (%llu bytes)",
+				  child->name, (unsigned long long)child->info.virtual_size,
+				  parent->name, (unsigned long long)parent->info.virtual_size);
 	file = common_file(top, parent);
 	if (file)
-		return image_fail(err, -ELOOP, "%s: the chain of parents comes back to the file %s", child->name, file);
+		return image_fail(err, -ELOOP, "%s: the chain of parents comes back to the file %s",
+				  child->name, file);
 	if (chain_length(top) + chain_length(parent) > IMAGE_CHAIN_MAX)
-		return image_fail(err, -EMLINK, "%s: more than %d images in the chain of parents; merge some of them", top->name,
-				  IMAGE_CHAIN_MAX);
+		return image_fail(
+			err, -EMLINK,
+			"%s: more than %d images in the chain of parents; merge some of them",
+			top->name, IMAGE_CHAIN_MAX);
 	return 0;
 }
 
@@ -321,7 +338,8 @@ const char *image_format_name(enum image_format format)
 
 const char *image_subformat_name(enum image_subformat subformat)
 {
-	return (unsigned int)subformat < N_ELEMENTS(subformat_names) ? subformat_names[subformat] : "?";
+	return (unsigned int)subformat < N_ELEMENTS(subformat_names) ? subformat_names[subformat]
+								     : "?";
 }
 
 int image_format_from_name(const char *name, enum image_format *ret)

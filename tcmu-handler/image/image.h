@@ -2,15 +2,16 @@
 /*
  * Disk image formats: what is in a file, and where each byte of the virtual disk lies.
  *
- * The library maps, it does not do the I/O: image_map() answers where a range of the virtual disk is, from tables that
- * image_open() has read, checked and keeps in memory. So mapping is pure (no I/O, no allocation, no lock, safe from any
- * number of threads at once), and the caller reads the data as it likes (io_uring, pread).
+ * The library maps, it does not do the I/O: image_map() answers where a range of the virtual disk
+ * is, from tables that image_open() has read, checked and keeps in memory. So mapping is pure (no
+ * I/O, no allocation, no lock, safe from any number of threads at once), and the caller reads the
+ * data as it likes (io_uring, pread).
  *
- * libc only; no logging, no globals. Functions return 0 or -errno; with a `struct image_error` they also give one
- * sentence for a person (what is wrong, where in which file, what would help).
+ * libc only; no logging, no globals. Functions return 0 or -errno; with a `struct image_error` they
+ * also give one sentence for a person (what is wrong, where in which file, what would help).
  *
- * The format is always given by the caller, never probed at open: image_probe() is for the moment when an image is
- * added to the catalogue, by hand.
+ * The format is always given by the caller, never probed at open: image_probe() is for the moment
+ * when an image is added to the catalogue, by hand.
  */
 #ifndef BOOTWELL_IMAGE_H
 #define BOOTWELL_IMAGE_H
@@ -19,10 +20,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IMAGE_CHAIN_MAX 16		  /* images in a chain of parents */
-#define IMAGE_SIZE_MAX	((uint64_t)1 << 46) /* bytes of virtual disk that we accept, 64 TiB */
+#define IMAGE_CHAIN_MAX 16                  /* images in a chain of parents */
+#define IMAGE_SIZE_MAX  ((uint64_t)1 << 46) /* bytes of virtual disk that we accept, 64 TiB */
 
-#define IMAGE_UNIT_MAX	(2u << 20)	  /* bytes of a compressed unit, inflated */
+#define IMAGE_UNIT_MAX (2u << 20) /* bytes of a compressed unit, inflated */
 
 enum image_format {
 	IMAGE_RAW,
@@ -40,13 +41,13 @@ enum image_subformat {
 	IMAGE_SUB_VMDK_SPLIT_SPARSE, /* twoGbMaxExtentSparse */
 	IMAGE_SUB_VMDK_SPLIT_FLAT,   /* twoGbMaxExtentFlat */
 	IMAGE_SUB_VMDK_STREAM_OPTIMIZED,
-	IMAGE_SUB_VMDK_VMFS,	    /* vmfs: flat */
+	IMAGE_SUB_VMDK_VMFS,        /* vmfs: flat */
 	IMAGE_SUB_VMDK_VMFS_SPARSE, /* vmfsSparse: COWD */
 };
 
 enum image_extent_type {
-	IMAGE_EXTENT_DATA,	 /* bytes [offset, offset+length) of file are the data */
-	IMAGE_EXTENT_ZERO,	 /* reads as zero; nothing in any file */
+	IMAGE_EXTENT_DATA,       /* bytes [offset, offset+length) of file are the data */
+	IMAGE_EXTENT_ZERO,       /* reads as zero; nothing in any file */
 	IMAGE_EXTENT_COMPRESSED, /* part of one zlib-compressed unit, see below */
 };
 
@@ -56,7 +57,8 @@ struct image_error {
 };
 
 /* Sets err (may be NULL) to the sentence, with control characters made harmless; returns code. */
-int image_fail(struct image_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int image_fail(struct image_error *err, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 struct image;
 
@@ -64,21 +66,23 @@ struct image;
 struct image_file {
 	int fd;
 	unsigned int index; /* 0..image_file_count()-1 within the chain */
-	uint64_t size;	    /* bytes, at open */
+	uint64_t size;      /* bytes, at open */
 	const char *name;   /* relative to the directory it was opened in */
 };
 
 /*
- * A range of the virtual disk. For COMPRESSED the whole unit is file[offset, offset+compressed_length), zlib data
- * (RFC 1950; bytes behind its end may follow) that inflates to unit_length bytes, and this extent begins unit_skip bytes
- * into them. Only the last unit of a disk may inflate to less, but no less than unit_least; the rest is zero then
- * (inflate_unit() does all of this). `length` never passes the end of the unit. At most IMAGE_UNIT_MAX bytes each.
+ * A range of the virtual disk. For COMPRESSED the whole unit is file[offset,
+ * offset+compressed_length), zlib data (RFC 1950; bytes behind its end may follow) that inflates to
+ * unit_length bytes, and this extent begins unit_skip bytes into them. Only the last unit of a disk
+ * may inflate to less, but no less than unit_least; the rest is zero then (inflate_unit() does all
+ * of this). `length` never passes the end of the unit. At most IMAGE_UNIT_MAX bytes each.
  */
 struct image_extent {
 	enum image_extent_type type;
 	const struct image_file *file; /* NULL for ZERO */
-	uint64_t offset;	       /* bytes in file; any alignment that is a multiple of 512, or none if COMPRESSED */
-	uint64_t length;	       /* bytes of virtual disk, 1..asked */
+	uint64_t offset; /* bytes in file; any alignment that is a multiple of 512, or none if
+			    COMPRESSED */
+	uint64_t length; /* bytes of virtual disk, 1..asked */
 	uint32_t compressed_length;
 	uint32_t unit_length;
 	uint32_t unit_skip;
@@ -88,21 +92,23 @@ struct image_extent {
 struct image_info {
 	enum image_format format;
 	enum image_subformat subformat;
-	uint64_t virtual_size;	 /* bytes, multiple of 512 */
-	uint64_t allocated_size; /* bytes of data that the image itself holds (not its parents), by its tables */
-	uint64_t file_size;	 /* bytes of all its files together */
-	uint32_t block_size;	 /* bytes: VHD block, VMDK grain, 0 if flat */
-	uint16_t cylinders;	 /* geometry as stored, 0 if none */
+	uint64_t virtual_size;   /* bytes, multiple of 512 */
+	uint64_t allocated_size; /* bytes of data that the image itself holds (not its parents), by
+				    its tables */
+	uint64_t file_size;      /* bytes of all its files together */
+	uint32_t block_size;     /* bytes: VHD block, VMDK grain, 0 if flat */
+	uint16_t cylinders;      /* geometry as stored, 0 if none */
 	uint8_t heads, sectors;
-	char id[40];		 /* VHD UUID as 8-4-4-4-12 lower case; VMDK CID as 8 hex digits; "" if none */
-	char parent_id[40];	 /* "" if the image has no parent */
-	char parent_hint[256];	 /* the stored parent path, only ever shown to a person; UTF-8 */
-	char creator[64];	 /* "qemu 5.3", "VMware ..."; printable ASCII */
-	bool damaged;		 /* opened from a backup copy of its metadata: usable for reading only */
-	char damage[256];	 /* what is damaged, a sentence */
+	char id[40]; /* VHD UUID as 8-4-4-4-12 lower case; VMDK CID as 8 hex digits; "" if none */
+	char parent_id[40];    /* "" if the image has no parent */
+	char parent_hint[256]; /* the stored parent path, only ever shown to a person; UTF-8 */
+	char creator[64];      /* "qemu 5.3", "VMware ..."; printable ASCII */
+	bool damaged;     /* opened from a backup copy of its metadata: usable for reading only */
+	char damage[256]; /* what is damaged, a sentence */
 };
 
-/* What to open. `dirfd`+`name`: opened beneath that directory only (openat2 RESOLVE_BENEATH, no links). */
+/* What to open. `dirfd`+`name`: opened beneath that directory only (openat2 RESOLVE_BENEATH, no
+ * links). */
 struct image_source {
 	int dirfd;
 	const char *name;
@@ -110,15 +116,16 @@ struct image_source {
 	uint64_t size_override; /* bytes; 0: as the format's rules say (VHD from odd creators) */
 };
 
-/* Format by magic and file name, for `image add`; -EMEDIUMTYPE with a sentence for what we know and do not open. */
+/* Format by magic and file name, for `image add`; -EMEDIUMTYPE with a sentence for what we know and
+ * do not open. */
 int image_probe(int dirfd, const char *name, enum image_format *ret, struct image_error *err);
 
 /* Opens and checks one image, without its parent. */
 int image_open(struct image **ret, const struct image_source *src, struct image_error *err);
 
 /*
- * Gives a child its parent (which the child then owns), after checking UUID or CID and size. Until then a child that
- * needs a parent answers image_map() with -ENODATA.
+ * Gives a child its parent (which the child then owns), after checking UUID or CID and size. Until
+ * then a child that needs a parent answers image_map() with -ENODATA.
  */
 int image_set_parent(struct image *child, struct image *parent, struct image_error *err);
 
@@ -127,28 +134,31 @@ void image_close(struct image *img);
 
 const struct image_info *image_info(const struct image *img);
 const struct image *image_parent(const struct image *img); /* NULL if none */
-bool image_needs_parent(const struct image *img);	    /* it names one, and has not been given it */
+bool image_needs_parent(const struct image *img); /* it names one, and has not been given it */
 
 /* Files of the image and all its parents; index 0.. */
 unsigned int image_file_count(const struct image *img);
 const struct image_file *image_file(const struct image *img, unsigned int index);
 
 /*
- * Where [offset, offset+length) begins to be: *ret covers at least one sector and at most `length` bytes from offset.
- * offset and length: bytes, multiples of 512, length > 0. -ERANGE if not within the virtual size, -EINVAL if unaligned,
- * -ENODATA without the parent. Neighbouring ranges of the same kind are merged as far as that is cheap.
+ * Where [offset, offset+length) begins to be: *ret covers at least one sector and at most `length`
+ * bytes from offset. offset and length: bytes, multiples of 512, length > 0. -ERANGE if not within
+ * the virtual size, -EINVAL if unaligned, -ENODATA without the parent. Neighbouring ranges of the
+ * same kind are merged as far as that is cheap.
  */
 int image_map(const struct image *img, uint64_t offset, uint64_t length, struct image_extent *ret);
 
 /*
- * Deep check: walks all tables (overlaps, order, every unit mapped once, data past the end). Calls `report` with one
- * sentence for each finding; returns the number of findings, or -errno. `fix` is what would mend it, may be NULL.
+ * Deep check: walks all tables (overlaps, order, every unit mapped once, data past the end). Calls
+ * `report` with one sentence for each finding; returns the number of findings, or -errno. `fix` is
+ * what would mend it, may be NULL.
  */
 typedef void (*image_report_fn)(void *arg, const char *finding, const char *fix);
 int image_check(const struct image *img, image_report_fn report, void *arg);
 
-const char *image_format_name(enum image_format format);	  /* "raw", "vhd", "vmdk" */
-const char *image_subformat_name(enum image_subformat subformat); /* "raw", "fixed", "dynamic", "monolithicSparse", … */
+const char *image_format_name(enum image_format format); /* "raw", "vhd", "vmdk" */
+const char *image_subformat_name(
+	enum image_subformat subformat); /* "raw", "fixed", "dynamic", "monolithicSparse", … */
 int image_format_from_name(const char *name, enum image_format *ret);
 
 #endif

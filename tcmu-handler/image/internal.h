@@ -2,9 +2,10 @@
 /*
  * What the parsers of the formats and the rest of the library share.
  *
- * Every format comes down to the same thing: the virtual disk is a row of segments, and a segment is a plain range of a
- * file (flat), nothing (zero), or a table of equal units (a VHD block, a VMDK grain) that says for each where it is.
- * A parser reads and checks a file and appends segments; map.c alone answers image_map() from them, for all formats.
+ * Every format comes down to the same thing: the virtual disk is a row of segments, and a segment
+ * is a plain range of a file (flat), nothing (zero), or a table of equal units (a VHD block, a VMDK
+ * grain) that says for each where it is. A parser reads and checks a file and appends segments;
+ * map.c alone answers image_map() from them, for all formats.
  */
 #ifndef BOOTWELL_IMAGE_INTERNAL_H
 #define BOOTWELL_IMAGE_INTERNAL_H
@@ -13,27 +14,30 @@
 
 #include "tcmu-handler/image/image.h"
 
-#define SECTOR		512u
-#define IMAGE_FILES_MAX 2048			    /* files of one image: 4 TiB in pieces of 2 GiB */
-#define IMAGE_TABLE_MAX ((uint64_t)1 << 29)	    /* bytes of tables in memory for one image */
-#define IMAGE_NOTES_MAX 16			    /* findings that open() keeps for image_check() */
+#define SECTOR          512u
+#define IMAGE_FILES_MAX 2048                /* files of one image: 4 TiB in pieces of 2 GiB */
+#define IMAGE_TABLE_MAX ((uint64_t)1 << 29) /* bytes of tables in memory for one image */
+#define IMAGE_NOTES_MAX 16                  /* findings that open() keeps for image_check() */
 
-/* Entries of a unit table as map.c reads them; all others are the first sector of the unit in its file. */
-#define UNIT_ABSENT 0u		/* in the parent, or zero without one */
-#define UNIT_ZERO   UINT32_MAX	/* zero, whatever the parent has */
+/* Entries of a unit table as map.c reads them; all others are the first sector of the unit in its
+ * file. */
+#define UNIT_ABSENT 0u         /* in the parent, or zero without one */
+#define UNIT_ZERO   UINT32_MAX /* zero, whatever the parent has */
 
-/* A run of 2^table_shift units. `size` (compressed bytes) and `bitmap` are NULL where the format has none. */
+/* A run of 2^table_shift units. `size` (compressed bytes) and `bitmap` are NULL where the format
+ * has none. */
 struct unit_table {
-	uint32_t *entry;   /* NULL: all absent */
-	uint32_t *size;	   /* bytes of zlib data of each unit */
-	uint8_t **bitmap;  /* differencing VHD, MSB first, one bit a sector; NULL for a unit: all its sectors are here */
+	uint32_t *entry;  /* NULL: all absent */
+	uint32_t *size;   /* bytes of zlib data of each unit */
+	uint8_t **bitmap; /* differencing VHD, MSB first, one bit a sector; NULL for a unit: all its
+			     sectors are here */
 };
 
 struct unit_map {
 	unsigned int unit_shift;  /* log2 of the bytes of a unit */
 	unsigned int table_shift; /* log2 of the units of a table */
-	uint64_t units;		  /* that the segment has */
-	uint32_t skip;		  /* bytes from the unit's first sector to its data: bitmap or marker */
+	uint64_t units;           /* that the segment has */
+	uint32_t skip; /* bytes from the unit's first sector to its data: bitmap or marker */
 	bool compressed;
 	bool bitmaps; /* the units are read by their bitmaps: differencing VHD */
 	struct unit_table *tables;
@@ -44,11 +48,12 @@ enum segment_kind { SEGMENT_FLAT, SEGMENT_ZERO, SEGMENT_UNITS };
 
 struct segment {
 	enum segment_kind kind;
-	uint64_t start;	 /* bytes of virtual disk */
+	uint64_t start;  /* bytes of virtual disk */
 	uint64_t length; /* bytes */
 	unsigned int file;
 	uint64_t offset; /* FLAT: bytes in file */
-	uint64_t other;	 /* UNITS of hosted sparse: sector of the grain directory that is not in use, 0 if none */
+	uint64_t other; /* UNITS of hosted sparse: sector of the grain directory that is not in use,
+			   0 if none */
 	struct unit_map units;
 };
 
@@ -80,30 +85,34 @@ struct image {
 };
 
 /* Keeps a finding for image_check(). */
-void image_note(struct image *img, const char *fix, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void image_note(struct image *img, const char *fix, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* calloc that counts towards IMAGE_TABLE_MAX. NULL with err set. */
 void *image_table_alloc(struct image *img, uint64_t n, size_t size, struct image_error *err);
 
 /*
- * Opens a regular file beneath dirfd, read only, never through a link or onto another file system; adds it to the
- * image. The same file again gets the number that it has. Returns its number or -errno.
+ * Opens a regular file beneath dirfd, read only, never through a link or onto another file system;
+ * adds it to the image. The same file again gets the number that it has. Returns its number or
+ * -errno.
  */
 int image_add_file(struct image *img, const char *name, struct image_error *err);
 
 /* Reads exactly length bytes; anything outside the file is an error with `what` in its sentence. */
-int image_read(const struct image *img, unsigned int file, uint64_t offset, void *to, size_t length, const char *what,
-	       struct image_error *err);
+int image_read(const struct image *img, unsigned int file, uint64_t offset, void *to, size_t length,
+	       const char *what, struct image_error *err);
 
 /* Appends a segment behind the last one; the total is checked against IMAGE_SIZE_MAX. */
-struct segment *image_add_segment(struct image *img, enum segment_kind kind, uint64_t length, struct image_error *err);
+struct segment *image_add_segment(struct image *img, enum segment_kind kind, uint64_t length,
+				  struct image_error *err);
 
 /* After the last segment: the virtual size, or what the caller wants instead. */
-int image_set_size(struct image *img, uint64_t size, uint64_t size_override, struct image_error *err);
+int image_set_size(struct image *img, uint64_t size, uint64_t size_override,
+		   struct image_error *err);
 
 /* Allocates the first level for a segment's units. */
-int unit_map_init(struct image *img, struct segment *seg, uint32_t unit_bytes, unsigned int table_shift,
-		  struct image_error *err);
+int unit_map_init(struct image *img, struct segment *seg, uint32_t unit_bytes,
+		  unsigned int table_shift, struct image_error *err);
 void unit_map_done(struct unit_map *map);
 
 /* The parsers. img has its first file open. */

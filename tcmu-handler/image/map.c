@@ -2,10 +2,11 @@
 /*
  * image_map(): from segments and unit tables to extents, the same for every format.
  *
- * The tables were checked when they were read, so nothing here can fail: a lookup is a binary search over the segments
- * (one, for most images), two array reads, and a walk along neighbours that lie behind each other in the file. What an
- * image does not have is looked up in its parent, in a loop, at most IMAGE_CHAIN_MAX times; each step can only shorten
- * the range. A call looks at no more than MERGE_MAX units of an image, so that its time is bounded.
+ * The tables were checked when they were read, so nothing here can fail: a lookup is a binary
+ * search over the segments (one, for most images), two array reads, and a walk along neighbours
+ * that lie behind each other in the file. What an image does not have is looked up in its parent,
+ * in a loop, at most IMAGE_CHAIN_MAX times; each step can only shorten the range. A call looks at
+ * no more than MERGE_MAX units of an image, so that its time is bounded.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,8 +15,8 @@
 
 #define MERGE_MAX 256
 
-int unit_map_init(struct image *img, struct segment *seg, uint32_t unit_bytes, unsigned int table_shift,
-		  struct image_error *err)
+int unit_map_init(struct image *img, struct segment *seg, uint32_t unit_bytes,
+		  unsigned int table_shift, struct image_error *err)
 {
 	struct unit_map *map = &seg->units;
 
@@ -90,7 +91,8 @@ static inline uint32_t entry_of(const struct unit_map *map, uint64_t unit)
 }
 
 /* Bytes that follow on in the same way, from `at` in unit `unit` with `entry`, up to `length`. */
-static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t entry, uint64_t at, uint64_t length)
+static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t entry, uint64_t at,
+			   uint64_t length)
 {
 	uint64_t bytes = (uint64_t)1 << map->unit_shift, run = bytes - at;
 	bool data = entry != UNIT_ABSENT && entry != UNIT_ZERO;
@@ -103,10 +105,12 @@ static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t e
 
 		if (next >= map->units)
 			break;
-		if (!data && next % per_table == 0 && !map->tables[next >> map->table_shift].entry) {
+		if (!data && next % per_table == 0 &&
+		    !map->tables[next >> map->table_shift].entry) {
 			if (entry != UNIT_ABSENT)
 				break;
-			run += bytes << map->table_shift; /* a table that is not there: all its units at once */
+			run += bytes << map->table_shift; /* a table that is not there: all its
+							     units at once */
 			unit += per_table - 1;
 			continue;
 		}
@@ -119,12 +123,14 @@ static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t e
 	return run < length ? run : length;
 }
 
-/* What the segment itself knows of [at, at+length); false if the parent must be asked for ret->length bytes. */
-static bool map_units(const struct image *img, const struct segment *seg, uint64_t at, uint64_t length,
-		      struct image_extent *ret)
+/* What the segment itself knows of [at, at+length); false if the parent must be asked for
+ * ret->length bytes. */
+static bool map_units(const struct image *img, const struct segment *seg, uint64_t at,
+		      uint64_t length, struct image_extent *ret)
 {
 	const struct unit_map *map = &seg->units;
-	uint64_t unit = at >> map->unit_shift, in_unit = at & (((uint64_t)1 << map->unit_shift) - 1);
+	uint64_t unit = at >> map->unit_shift,
+		 in_unit = at & (((uint64_t)1 << map->unit_shift) - 1);
 	const struct unit_table *table = &map->tables[unit >> map->table_shift];
 	uint64_t slot = unit & (((uint64_t)1 << map->table_shift) - 1);
 	uint32_t entry = entry_of(map, unit);
@@ -142,11 +148,14 @@ static bool map_units(const struct image *img, const struct segment *seg, uint64
 	if (map->bitmaps && table->bitmap && table->bitmap[slot]) {
 		bool here;
 
-		ret->length = same_bits(table->bitmap[slot], in_unit / SECTOR, ret->length / SECTOR, &here) * SECTOR;
+		ret->length = same_bits(table->bitmap[slot], in_unit / SECTOR, ret->length / SECTOR,
+					&here) *
+			      SECTOR;
 		return here;
 	}
 	if (map->compressed) {
-		uint64_t unit_bytes = (uint64_t)1 << map->unit_shift, left = seg->length - (unit << map->unit_shift);
+		uint64_t unit_bytes = (uint64_t)1 << map->unit_shift,
+			 left = seg->length - (unit << map->unit_shift);
 
 		ret->type = IMAGE_EXTENT_COMPRESSED;
 		ret->offset -= in_unit;
@@ -160,7 +169,8 @@ static bool map_units(const struct image *img, const struct segment *seg, uint64
 	return true;
 }
 
-static bool map_segment(const struct image *img, uint64_t offset, uint64_t length, struct image_extent *ret)
+static bool map_segment(const struct image *img, uint64_t offset, uint64_t length,
+			struct image_extent *ret)
 {
 	const struct segment *seg = find_segment(img, offset);
 	uint64_t at = offset - seg->start;

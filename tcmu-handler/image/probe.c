@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What a file is, for the moment when a person adds it. The answer is only ever a proposal that ends up in the
- * catalogue; image_open() is told the format, because what a guest can write could look like any format.
+ * What a file is, for the moment when a person adds it. The answer is only ever a proposal that
+ * ends up in the catalogue; image_open() is told the format, because what a guest can write could
+ * look like any format.
  *
- * A raw disk has no magic. So raw is what has a partition table or a file name that says so; anything else is asked
- * back, rather than taken for a disk.
+ * A raw disk has no magic. So raw is what has a partition table or a file name that says so;
+ * anything else is asked back, rather than taken for a disk.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,13 +32,21 @@ static const struct known {
 } known[] = {
 	{0, "vhdxfile", 8, "is a VHDX; bring it in with: bootwell image convert"},
 	{0, "QFI\xfb", 4, "is a qcow2; bring it in with: bootwell image convert"},
-	{0x40, "\x7f\x10\xda\xbe", 4, "is a VirtualBox VDI; convert it with: qemu-img convert -f vdi -O raw"},
+	{0x40, "\x7f\x10\xda\xbe", 4,
+	 "is a VirtualBox VDI; convert it with: qemu-img convert -f vdi -O raw"},
 	{0, "QED", 4, "is a QED image; convert it with: qemu-img convert -f qed -O raw"},
-	{0, "WithoutFreeSpace", 16, "is a Parallels image; convert it with: qemu-img convert -f parallels -O raw"},
-	{0, "WithouFreSpacExt", 16, "is a Parallels image; convert it with: qemu-img convert -f parallels -O raw"},
-	{0, "MSWIM\0\0\0", 8, "is a Windows installation image (WIM), not a disk; install it in a virtual machine first"},
+	{0, "WithoutFreeSpace", 16,
+	 "is a Parallels image; convert it with: qemu-img convert -f parallels -O raw"},
+	{0, "WithouFreSpacExt", 16,
+	 "is a Parallels image; convert it with: qemu-img convert -f parallels -O raw"},
+	{0, "MSWIM\0\0\0", 8,
+	 "is a Windows installation image (WIM), not a disk; install it in a virtual machine "
+	 "first"},
 	{0, "\x1f\x8b", 2, "is compressed by gzip; unpack it first"},
-	{0, "\xfd" "7zXZ", 6, "is compressed by xz; unpack it first"},
+	{0,
+	 "\xfd"
+	 "7zXZ",
+	 6, "is compressed by xz; unpack it first"},
 	{0, "\x28\xb5\x2f\xfd", 4, "is compressed by zstd; unpack it first"},
 	{0, "BZh", 3, "is compressed by bzip2; unpack it first"},
 	{0, "PK\x03\x04", 4, "is a zip archive; unpack it first"},
@@ -45,7 +54,8 @@ static const struct known {
 	{0, "Rar!", 4, "is a RAR archive; unpack it first"},
 	{257, "ustar", 5, "is a tar archive (an OVA is one); unpack it, and take the .vmdk in it"},
 	{0, "\xbe\xba\xfe\xca\0\0\0\0", 8,
-	 "is the data of a snapshot in the SESPARSE format; consolidate it in VMware, or convert it with qemu-img"},
+	 "is the data of a snapshot in the SESPARSE format; consolidate it in VMware, or convert "
+	 "it with qemu-img"},
 };
 
 static bool has(const struct head *h, size_t offset, const char *magic, size_t length)
@@ -69,10 +79,12 @@ static int read_head(int dirfd, const char *name, struct head *h, struct image_e
 		return image_fail(err, -ENOMEM, "%s: out of memory", name);
 	holder->dirfd = dirfd;
 	holder->name = strdup(name);
-	r = holder->name ? image_add_file(holder, name, err) : image_fail(err, -ENOMEM, "%s: out of memory", name);
+	r = holder->name ? image_add_file(holder, name, err)
+			 : image_fail(err, -ENOMEM, "%s: out of memory", name);
 	if (r == 0) {
 		h->size = holder->files[0].size;
-		r = image_read(holder, 0, 0, h->bytes, h->size < HEAD_SIZE ? h->size : HEAD_SIZE, "begin", err);
+		r = image_read(holder, 0, 0, h->bytes, h->size < HEAD_SIZE ? h->size : HEAD_SIZE,
+			       "begin", err);
 	}
 	if (r == 0 && h->size >= SECTOR)
 		r = image_read(holder, 0, h->size - SECTOR, h->tail, SECTOR, "end", err);
@@ -82,7 +94,8 @@ static int read_head(int dirfd, const char *name, struct head *h, struct image_e
 
 static bool named_raw(const char *name)
 {
-	return ends_with(name, ".raw") || ends_with(name, ".img") || ends_with(name, ".dd") || ends_with(name, ".iso");
+	return ends_with(name, ".raw") || ends_with(name, ".img") || ends_with(name, ".dd") ||
+	       ends_with(name, ".iso");
 }
 
 static bool has_partitions(const struct head *h)
@@ -91,23 +104,32 @@ static bool has_partitions(const struct head *h)
 }
 
 /* A fixed VHD is a raw disk with a footer; the name decides whether the footer is meant. */
-static int probe_plain(const struct head *h, const char *name, enum image_format *ret, struct image_error *err)
+static int probe_plain(const struct head *h, const char *name, enum image_format *ret,
+		       struct image_error *err)
 {
-	bool footer = memcmp(h->tail, "conectix", 8) == 0 || memcmp(h->tail + 1, "conectix", 8) == 0;
+	bool footer =
+		memcmp(h->tail, "conectix", 8) == 0 || memcmp(h->tail + 1, "conectix", 8) == 0;
 
 	if (footer && named_raw(name))
 		return image_fail(err, -EMEDIUMTYPE,
-				  "%s: is named like a raw disk and ends like a fixed VHD; say which it is with --format", name);
+				  "%s: is named like a raw disk and ends like a fixed VHD; say "
+				  "which it is with --format",
+				  name);
 	if (footer) {
 		*ret = IMAGE_VHD;
 		return 0;
 	}
-	if (ends_with(name, ".vhd") || ends_with(name, ".vmdk") || ends_with(name, ".vhdx") || ends_with(name, ".qcow2"))
-		return image_fail(err, -EMEDIUMTYPE, "%s: its name does not fit what is in it: the mark of that format is missing; "
-				  "if it is a raw disk, say --format raw", name);
-	if (!named_raw(name) && !has_partitions(h))
+	if (ends_with(name, ".vhd") || ends_with(name, ".vmdk") || ends_with(name, ".vhdx") ||
+	    ends_with(name, ".qcow2"))
 		return image_fail(err, -EMEDIUMTYPE,
-				  "%s: is of no known format; if it is a raw disk, say --format raw", name);
+				  "%s: its name does not fit what is in it: the mark of that "
+				  "format is missing; "
+				  "if it is a raw disk, say --format raw",
+				  name);
+	if (!named_raw(name) && !has_partitions(h))
+		return image_fail(
+			err, -EMEDIUMTYPE,
+			"%s: is of no known format; if it is a raw disk, say --format raw", name);
 	*ret = IMAGE_RAW;
 	return 0;
 }

@@ -55,8 +55,8 @@ void ranges_join(struct ranges *set)
 	for (size_t i = 0; i < set->n; i++) {
 		struct range *last = out ? &set->list[out - 1] : NULL;
 
-		if (last && (set->list[i].start < last->end ||
-			     (set->list[i].start == last->end && set->list[i].what == last->what))) {
+		if (last && (set->list[i].start < last->end || (set->list[i].start == last->end &&
+								set->list[i].what == last->what))) {
 			if (set->list[i].end > last->end)
 				last->end = set->list[i].end;
 			continue;

@@ -15,7 +15,8 @@ int raw_open(struct image *img, const struct image_source *src, struct image_err
 		return image_fail(err, -EBADMSG, "%s: is empty", img->name);
 	if (size % SECTOR)
 		return image_fail(err, -EBADMSG,
-				  "%s: its size, %llu bytes, is not a multiple of 512: it is cut off, or not a raw disk image",
+				  "%s: its size, %llu bytes, is not a multiple of 512: it is cut "
+				  "off, or not a raw disk image",
 				  img->name, (unsigned long long)size);
 	seg = image_add_segment(img, SEGMENT_FLAT, size, err);
 	if (!seg)

@@ -54,7 +54,11 @@ void utf8_from_utf16(char *to, size_t size, const uint8_t *from, size_t length, 
 static size_t get_utf8(const uint8_t *p, size_t left, uint32_t *ret)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
+	size_t n = p[0] < 0x80       ? 1
+		   : p[0] >> 5 == 6  ? 2
+		   : p[0] >> 4 == 14 ? 3
+		   : p[0] >> 3 == 30 ? 4
+				     : 0;
 	uint32_t c = n == 1 ? p[0] : n ? p[0] & (0x7fu >> n) : 0;
 
 	if (n == 0 || n > left)

@@ -2,18 +2,21 @@
 /*
  * VHD: fixed, dynamic, differencing.
  *
- * A footer of 512 bytes ends the file and says what it is; dynamic and differencing disks begin with a copy of it. The
- * copy is there for the day when the end of the file is lost, so either will do: the tail is taken when it is good,
- * the front when only that is, and the image counts as damaged then. Two good ones that contradict each other are
- * refused: nobody can tell which is right. A fixed disk's first sector is the guest's, whatever it looks like.
+ * A footer of 512 bytes ends the file and says what it is; dynamic and differencing disks begin
+ * with a copy of it. The copy is there for the day when the end of the file is lost, so either will
+ * do: the tail is taken when it is good, the front when only that is, and the image counts as
+ * damaged then. Two good ones that contradict each other are refused: nobody can tell which is
+ * right. A fixed disk's first sector is the guest's, whatever it looks like.
  *
- * Behind the front: the dynamic header, the BAT (for each block the sector where its bitmap and data lie), the blocks.
- * A block's bitmap matters in a differencing disk only: a 0 bit means that the sector is the parent's. In a dynamic
- * disk all writers that we know set all bits; QEMU ignores them, and so do we: opening an image then reads its tables
- * and nothing else (image_check() compares).
+ * Behind the front: the dynamic header, the BAT (for each block the sector where its bitmap and
+ * data lie), the blocks. A block's bitmap matters in a differencing disk only: a 0 bit means that
+ * the sector is the parent's. In a dynamic disk all writers that we know set all bits; QEMU ignores
+ * them, and so do we: opening an image then reads its tables and nothing else (image_check()
+ * compares).
  *
- * The size is the footer's current size; only Virtual PC ("vpc ") and old QEMU ("qemu") mean their geometry, unless it
- * is the largest there is. VirtualBox ("vbox") writes a geometry too, and means the size (docs/images.md).
+ * The size is the footer's current size; only Virtual PC ("vpc ") and old QEMU ("qemu") mean their
+ * geometry, unless it is the largest there is. VirtualBox ("vbox") writes a geometry too, and means
+ * the size (docs/images.md).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -26,10 +29,10 @@
 #include "tcmu-handler/image/utf.h"
 #include "tcmu-handler/image/vhd.h"
 
-#define VHD_ENTRIES_MAX	 (1u << 24)
-#define VHD_TABLE_SHIFT	 12
-#define VHD_TABLE	 (1u << VHD_TABLE_SHIFT)
-#define VHD_LOCATOR_MAX	 65536u
+#define VHD_ENTRIES_MAX (1u << 24)
+#define VHD_TABLE_SHIFT 12
+#define VHD_TABLE       (1u << VHD_TABLE_SHIFT)
+#define VHD_LOCATOR_MAX 65536u
 
 struct vhd {
 	struct image *img;
@@ -38,8 +41,8 @@ struct vhd {
 	uint32_t type, entries, block_size;
 	uint64_t size;
 	uint64_t header_at, bat_at;
-	uint64_t data_end;	 /* bytes: the tail footer begins here, or the file ends */
-	uint32_t *used;		 /* first sectors of all blocks, to be sorted */
+	uint64_t data_end; /* bytes: the tail footer begins here, or the file ends */
+	uint32_t *used;    /* first sectors of all blocks, to be sorted */
 	uint32_t n_used;
 	struct ranges metadata;
 };
@@ -54,7 +57,8 @@ uint32_t vhd_checksum(const uint8_t *p, size_t length, size_t field)
 	return ~sum;
 }
 
-void vhd_geometry(uint64_t sectors, uint16_t *ret_cylinders, uint8_t *ret_heads, uint8_t *ret_sectors)
+void vhd_geometry(uint64_t sectors, uint16_t *ret_cylinders, uint8_t *ret_heads,
+		  uint8_t *ret_sectors)
 {
 	uint32_t total = sectors > VHD_CHS_SECTORS_MAX ? VHD_CHS_SECTORS_MAX : (uint32_t)sectors;
 	uint32_t heads, spt, cth;
@@ -90,7 +94,8 @@ uint32_t vhd_bitmap_bytes(uint32_t block_size)
 	return (uint32_t)round_up(div_up(block_size, 4096), SECTOR);
 }
 
-/* --- footers -------------------------------------------------------------------------------------------------------*/
+/* --- footers
+ * -------------------------------------------------------------------------------------------------------*/
 
 static bool has_cookie(const uint8_t *footer)
 {
@@ -99,14 +104,15 @@ static bool has_cookie(const uint8_t *footer)
 
 static bool is_footer(const uint8_t *footer)
 {
-	return has_cookie(footer) &&
-	       be32_at(footer + VHD_F_CHECKSUM) == vhd_checksum(footer, VHD_FOOTER_SIZE, VHD_F_CHECKSUM);
+	return has_cookie(footer) && be32_at(footer + VHD_F_CHECKSUM) ==
+					     vhd_checksum(footer, VHD_FOOTER_SIZE, VHD_F_CHECKSUM);
 }
 
 /* Virtual PC before 2004 wrote 511 bytes; the last one of a footer is zero anyway. */
 static int read_tail(struct vhd *vhd, uint8_t *tail, struct image_error *err)
 {
-	uint64_t size = vhd->img->files[0].size, length = size % SECTOR == SECTOR - 1 ? SECTOR - 1 : SECTOR;
+	uint64_t size = vhd->img->files[0].size,
+		 length = size % SECTOR == SECTOR - 1 ? SECTOR - 1 : SECTOR;
 
 	memset(tail, 0, VHD_FOOTER_SIZE);
 	vhd->data_end = size - length;
@@ -117,8 +123,10 @@ static int read_tail(struct vhd *vhd, uint8_t *tail, struct image_error *err)
 static bool same_disk(const uint8_t *a, const uint8_t *b)
 {
 	return memcmp(a + VHD_F_VERSION, b + VHD_F_VERSION, VHD_F_TIME - VHD_F_VERSION) == 0 &&
-	       memcmp(a + VHD_F_CURRENT_SIZE, b + VHD_F_CURRENT_SIZE, VHD_F_CHECKSUM - VHD_F_CURRENT_SIZE) == 0 &&
-	       memcmp(a + VHD_F_APP, b + VHD_F_APP, 4) == 0 && memcmp(a + VHD_F_UUID, b + VHD_F_UUID, 16) == 0;
+	       memcmp(a + VHD_F_CURRENT_SIZE, b + VHD_F_CURRENT_SIZE,
+		      VHD_F_CHECKSUM - VHD_F_CURRENT_SIZE) == 0 &&
+	       memcmp(a + VHD_F_APP, b + VHD_F_APP, 4) == 0 &&
+	       memcmp(a + VHD_F_UUID, b + VHD_F_UUID, 16) == 0;
 }
 
 static void set_damage(struct image *img, const char *fix, const char *what)
@@ -128,17 +136,25 @@ static void set_damage(struct image *img, const char *fix, const char *what)
 	image_note(img, fix, "%s: %s", img->name, what);
 }
 
-static int no_footer(const struct vhd *vhd, const uint8_t *front, const uint8_t *tail, struct image_error *err)
+static int no_footer(const struct vhd *vhd, const uint8_t *front, const uint8_t *tail,
+		     struct image_error *err)
 {
 	if (has_cookie(tail))
-		return image_fail(err, -EBADMSG, "%s: the checksum of the footer is wrong: the end of the file is damaged",
-				  vhd->img->name);
+		return image_fail(
+			err, -EBADMSG,
+			"%s: the checksum of the footer is wrong: the end of the file is damaged",
+			vhd->img->name);
 	if (is_footer(front))
-		return image_fail(err, -EBADMSG, "%s: the footer at the end is missing: the file is cut off; copy it again",
-				  vhd->img->name);
+		return image_fail(
+			err, -EBADMSG,
+			"%s: the footer at the end is missing: the file is cut off; copy it again",
+			vhd->img->name);
 	if (has_cookie(front))
-		return image_fail(err, -EBADMSG, "%s: both copies of the footer are damaged", vhd->img->name);
-	return image_fail(err, -EMEDIUMTYPE, "%s: has no VHD footer: it is not a VHD, or its end is missing", vhd->img->name);
+		return image_fail(err, -EBADMSG, "%s: both copies of the footer are damaged",
+				  vhd->img->name);
+	return image_fail(err, -EMEDIUMTYPE,
+			  "%s: has no VHD footer: it is not a VHD, or its end is missing",
+			  vhd->img->name);
 }
 
 static int read_footers(struct vhd *vhd, struct image_error *err)
@@ -165,13 +181,16 @@ static int read_footers(struct vhd *vhd, struct image_error *err)
 	if (!tail_ok) {
 		vhd->data_end = img->files[0].size;
 		set_damage(img, "convert it into a new file",
-			   "the footer at the end of the file is missing or damaged; its copy at the front is used");
+			   "the footer at the end of the file is missing or damaged; its copy at "
+			   "the front is used");
 	} else if (!front_ok) {
-		set_damage(img, "convert it into a new file", "the copy of the footer at the front is damaged");
+		set_damage(img, "convert it into a new file",
+			   "the copy of the footer at the front is damaged");
 	} else if (memcmp(front, tail, VHD_FOOTER_SIZE - 1) != 0) {
 		if (!same_disk(front, tail))
 			return image_fail(err, -EBADMSG,
-					  "%s: its two footers are good but describe different disks, and nobody can tell which is right",
+					  "%s: its two footers are good but describe different "
+					  "disks, and nobody can tell which is right",
 					  img->name);
 		set_damage(img, "convert it into a new file", "its two footers differ");
 	}
@@ -180,8 +199,9 @@ static int read_footers(struct vhd *vhd, struct image_error *err)
 
 static void format_uuid(char *to, size_t size, const uint8_t *p)
 {
-	snprintf(to, size, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", p[0], p[1], p[2], p[3],
-		 p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15]);
+	snprintf(to, size, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		 p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12],
+		 p[13], p[14], p[15]);
 }
 
 static void format_creator(char *to, size_t size, const uint8_t *footer)
@@ -198,8 +218,10 @@ static void format_creator(char *to, size_t size, const uint8_t *footer)
 
 static uint64_t disk_size(const uint8_t *footer)
 {
-	uint64_t chs = (uint64_t)be16_at(footer + VHD_F_CYLINDERS) * footer[VHD_F_HEADS] * footer[VHD_F_SECTORS];
-	bool by_chs = memcmp(footer + VHD_F_APP, "vpc ", 4) == 0 || memcmp(footer + VHD_F_APP, "qemu", 4) == 0;
+	uint64_t chs = (uint64_t)be16_at(footer + VHD_F_CYLINDERS) * footer[VHD_F_HEADS] *
+		       footer[VHD_F_SECTORS];
+	bool by_chs = memcmp(footer + VHD_F_APP, "vpc ", 4) == 0 ||
+		      memcmp(footer + VHD_F_APP, "qemu", 4) == 0;
 
 	if (by_chs && chs && chs != VHD_CHS_SECTORS_MAX)
 		return chs * SECTOR;
@@ -215,16 +237,23 @@ static int check_footer(struct vhd *vhd, struct image_error *err)
 	vhd->type = be32_at(f + VHD_F_TYPE);
 	vhd->size = disk_size(f);
 	if (version != VHD_VERSION)
-		return image_fail(err, -ENOTSUP, "%s: is a VHD of version %u.%u, and only 1.0 is known", img->name,
+		return image_fail(err, -ENOTSUP,
+				  "%s: is a VHD of version %u.%u, and only 1.0 is known", img->name,
 				  version >> 16, version & 0xffff);
 	if (vhd->type < VHD_FIXED || vhd->type > VHD_DIFFERENCING)
-		return image_fail(err, -ENOTSUP, "%s: is a VHD of type %u; fixed (2), dynamic (3) and differencing (4) are known",
+		return image_fail(err, -ENOTSUP,
+				  "%s: is a VHD of type %u; fixed (2), dynamic (3) and "
+				  "differencing (4) are known",
 				  img->name, vhd->type);
 	if (vhd->size == 0 || vhd->size % SECTOR)
-		return image_fail(err, -EBADMSG, "%s: the disk size in its footer, %llu bytes, is not a multiple of 512",
-				  img->name, (unsigned long long)vhd->size);
+		return image_fail(
+			err, -EBADMSG,
+			"%s: the disk size in its footer, %llu bytes, is not a multiple of 512",
+			img->name, (unsigned long long)vhd->size);
 	if (vhd->size > VHD_SIZE_MAX)
-		return image_fail(err, -EFBIG, "%s: the disk size in its footer, %llu bytes, is over the 2040 GiB of a VHD",
+		return image_fail(err, -EFBIG,
+				  "%s: the disk size in its footer, %llu bytes, is over the 2040 "
+				  "GiB of a VHD",
 				  img->name, (unsigned long long)vhd->size);
 	img->info.cylinders = be16_at(f + VHD_F_CYLINDERS);
 	img->info.heads = f[VHD_F_HEADS];
@@ -233,19 +262,26 @@ static int check_footer(struct vhd *vhd, struct image_error *err)
 	format_creator(img->info.creator, sizeof(img->info.creator), f);
 	if (f[VHD_F_SAVED_STATE])
 		image_note(img, "start the virtual machine, shut it down, and copy the disk again",
-			   "%s: was saved while its virtual machine was suspended, so the file systems in it are not clean", img->name);
+			   "%s: was saved while its virtual machine was suspended, so the file "
+			   "systems in it are not clean",
+			   img->name);
 	return 0;
 }
 
-/* --- the dynamic header --------------------------------------------------------------------------------------------*/
+/* --- the dynamic header
+ * --------------------------------------------------------------------------------------------*/
 
-static int check_place(struct vhd *vhd, const char *what, uint64_t at, uint64_t length, struct image_error *err)
+static int check_place(struct vhd *vhd, const char *what, uint64_t at, uint64_t length,
+		       struct image_error *err)
 {
 	if (at % SECTOR)
-		return image_fail(err, -EBADMSG, "%s: the %s is at byte %llu, which is not the begin of a sector", vhd->img->name,
-				  what, (unsigned long long)at);
+		return image_fail(err, -EBADMSG,
+				  "%s: the %s is at byte %llu, which is not the begin of a sector",
+				  vhd->img->name, what, (unsigned long long)at);
 	if (at > vhd->data_end || length > vhd->data_end - at)
-		return image_fail(err, -EBADMSG, "%s: the %s at byte %llu would lie past the end of the file; is it truncated?",
+		return image_fail(err, -EBADMSG,
+				  "%s: the %s at byte %llu would lie past the end of the file; is "
+				  "it truncated?",
 				  vhd->img->name, what, (unsigned long long)at);
 	if (ranges_add(&vhd->metadata, at, length, what) < 0)
 		return image_fail(err, -ENOMEM, "%s: out of memory", vhd->img->name);
@@ -260,18 +296,22 @@ static int read_header(struct vhd *vhd, struct image_error *err)
 	vhd->header_at = be64_at(vhd->footer + VHD_F_DATA_OFFSET);
 	r = check_place(vhd, "dynamic header", vhd->header_at, VHD_HEADER_SIZE, err);
 	if (r == 0)
-		r = image_read(vhd->img, 0, vhd->header_at, vhd->header, VHD_HEADER_SIZE, "dynamic header", err);
+		r = image_read(vhd->img, 0, vhd->header_at, vhd->header, VHD_HEADER_SIZE,
+			       "dynamic header", err);
 	if (r < 0)
 		return r;
 	if (memcmp(h + VHD_H_COOKIE, "cxsparse", 8) != 0)
-		return image_fail(err, -EBADMSG, "%s: there is no dynamic header at byte %llu", vhd->img->name,
-				  (unsigned long long)vhd->header_at);
+		return image_fail(err, -EBADMSG, "%s: there is no dynamic header at byte %llu",
+				  vhd->img->name, (unsigned long long)vhd->header_at);
 	if (be32_at(h + VHD_H_CHECKSUM) != vhd_checksum(h, VHD_HEADER_SIZE, VHD_H_CHECKSUM))
-		return image_fail(err, -EBADMSG, "%s: the checksum of the dynamic header is wrong, and there is no copy of it",
+		return image_fail(err, -EBADMSG,
+				  "%s: the checksum of the dynamic header is wrong, and there is "
+				  "no copy of it",
 				  vhd->img->name);
 	if (be32_at(h + VHD_H_VERSION) != VHD_VERSION)
-		return image_fail(err, -ENOTSUP, "%s: its dynamic header has the unknown version 0x%08x", vhd->img->name,
-				  be32_at(h + VHD_H_VERSION));
+		return image_fail(err, -ENOTSUP,
+				  "%s: its dynamic header has the unknown version 0x%08x",
+				  vhd->img->name, be32_at(h + VHD_H_VERSION));
 	vhd->bat_at = be64_at(h + VHD_H_BAT_OFFSET);
 	vhd->entries = be32_at(h + VHD_H_ENTRIES);
 	vhd->block_size = be32_at(h + VHD_H_BLOCK_SIZE);
@@ -284,27 +324,38 @@ static int check_header(struct vhd *vhd, struct image_error *err)
 	struct range a, b;
 	int r;
 
-	if (!is_power_of_two(vhd->block_size) || vhd->block_size < VHD_BLOCK_MIN || vhd->block_size > VHD_BLOCK_MAX)
-		return image_fail(err, -EBADMSG, "%s: its block size, %u bytes, is not a power of two from 512 bytes to 256 MiB",
+	if (!is_power_of_two(vhd->block_size) || vhd->block_size < VHD_BLOCK_MIN ||
+	    vhd->block_size > VHD_BLOCK_MAX)
+		return image_fail(err, -EBADMSG,
+				  "%s: its block size, %u bytes, is not a power of two from 512 "
+				  "bytes to 256 MiB",
 				  name, vhd->block_size);
 	if ((uint64_t)vhd->entries * vhd->block_size < vhd->size)
-		return image_fail(err, -EBADMSG, "%s: its %u blocks of %u bytes are too few for a disk of %llu bytes", name,
-				  vhd->entries, vhd->block_size, (unsigned long long)vhd->size);
+		return image_fail(
+			err, -EBADMSG,
+			"%s: its %u blocks of %u bytes are too few for a disk of %llu bytes", name,
+			vhd->entries, vhd->block_size, (unsigned long long)vhd->size);
 	if (vhd->entries > VHD_ENTRIES_MAX)
-		return image_fail(err, -EFBIG, "%s: has a table of %u blocks, and at most %u are read; convert it to raw", name,
-				  vhd->entries, VHD_ENTRIES_MAX);
-	r = check_place(vhd, "block table", vhd->bat_at, round_up((uint64_t)vhd->entries * 4, SECTOR), err);
+		return image_fail(
+			err, -EFBIG,
+			"%s: has a table of %u blocks, and at most %u are read; convert it to raw",
+			name, vhd->entries, VHD_ENTRIES_MAX);
+	r = check_place(vhd, "block table", vhd->bat_at,
+			round_up((uint64_t)vhd->entries * 4, SECTOR), err);
 	if (r < 0)
 		return r;
 	if (ranges_sort(&vhd->metadata, &a, &b))
-		return image_fail(err, -EBADMSG, "%s: the %s at byte %llu overlaps the %s at byte %llu", name, a.what,
-				  (unsigned long long)a.start, b.what, (unsigned long long)b.start);
+		return image_fail(
+			err, -EBADMSG, "%s: the %s at byte %llu overlaps the %s at byte %llu", name,
+			a.what, (unsigned long long)a.start, b.what, (unsigned long long)b.start);
 	return 0;
 }
 
-/* --- the parent ----------------------------------------------------------------------------------------------------*/
+/* --- the parent
+ * ----------------------------------------------------------------------------------------------------*/
 
-/* A locator's text: its length is right; its space is counted in bytes by some and in sectors by others. */
+/* A locator's text: its length is right; its space is counted in bytes by some and in sectors by
+ * others. */
 static void read_locator(struct vhd *vhd, const uint8_t *l)
 {
 	uint32_t code = be32_at(l), length = be32_at(l + 8);
@@ -315,7 +366,10 @@ static void read_locator(struct vhd *vhd, const uint8_t *l)
 	if (!code)
 		return;
 	if (length > VHD_LOCATOR_MAX || at > vhd->data_end || length > vhd->data_end - at) {
-		image_note(img, NULL, "%s: a stored path of the parent lies outside the file (it is not used anyway)", img->name);
+		image_note(img, NULL,
+			   "%s: a stored path of the parent lies outside the file (it is not used "
+			   "anyway)",
+			   img->name);
 		return;
 	}
 	/* kept out of where blocks may lie; if that fails, only a check is weaker */
@@ -325,7 +379,8 @@ static void read_locator(struct vhd *vhd, const uint8_t *l)
 	if (length > sizeof(text))
 		length = sizeof(text);
 	if (image_read(img, 0, at, text, length, "path of the parent", NULL) == 0)
-		utf8_from_utf16(img->info.parent_hint, sizeof(img->info.parent_hint), text, length, false);
+		utf8_from_utf16(img->info.parent_hint, sizeof(img->info.parent_hint), text, length,
+				false);
 }
 
 static int read_parent(struct vhd *vhd, struct image_error *err)
@@ -335,20 +390,26 @@ static int read_parent(struct vhd *vhd, struct image_error *err)
 	struct image *img = vhd->img;
 
 	if (memcmp(h + VHD_H_PARENT_UUID, none, 16) == 0)
-		return image_fail(err, -EBADMSG, "%s: is a differencing disk, but does not say of which parent", img->name);
+		return image_fail(err, -EBADMSG,
+				  "%s: is a differencing disk, but does not say of which parent",
+				  img->name);
 	format_uuid(img->info.parent_id, sizeof(img->info.parent_id), h + VHD_H_PARENT_UUID);
 	img->has_parent = true;
 	for (size_t i = 0; i < VHD_LOCATORS; i++)
 		read_locator(vhd, h + VHD_H_LOCATORS + 24 * i);
 	if (!img->info.parent_hint[0])
-		utf8_from_utf16(img->info.parent_hint, sizeof(img->info.parent_hint), h + VHD_H_PARENT_NAME, 512, true);
+		utf8_from_utf16(img->info.parent_hint, sizeof(img->info.parent_hint),
+				h + VHD_H_PARENT_NAME, 512, true);
 	return 0;
 }
 
-/* --- blocks --------------------------------------------------------------------------------------------------------*/
+/* --- blocks
+ * --------------------------------------------------------------------------------------------------------*/
 
-/* A differencing block's bitmap: kept only if it says something. Bits of sectors that are here are counted. */
-static int read_bitmap(struct vhd *vhd, struct unit_table *t, uint32_t slot, struct image_error *err)
+/* A differencing block's bitmap: kept only if it says something. Bits of sectors that are here are
+ * counted. */
+static int read_bitmap(struct vhd *vhd, struct unit_table *t, uint32_t slot,
+		       struct image_error *err)
 {
 	uint32_t sectors = vhd->block_size / SECTOR, bytes = (uint32_t)div_up(sectors, 8), ones = 0;
 	uint8_t *bitmap = image_table_alloc(vhd->img, bytes, 1, err);
@@ -356,7 +417,8 @@ static int read_bitmap(struct vhd *vhd, struct unit_table *t, uint32_t slot, str
 
 	if (!bitmap)
 		return -ENOMEM;
-	r = image_read(vhd->img, 0, (uint64_t)t->entry[slot] * SECTOR, bitmap, bytes, "sector bitmap", err);
+	r = image_read(vhd->img, 0, (uint64_t)t->entry[slot] * SECTOR, bitmap, bytes,
+		       "sector bitmap", err);
 	if (r < 0) {
 		free(bitmap);
 		return r;
@@ -379,16 +441,19 @@ static int read_bitmap(struct vhd *vhd, struct unit_table *t, uint32_t slot, str
 
 static int check_entry(struct vhd *vhd, uint64_t block, uint32_t sector, struct image_error *err)
 {
-	uint64_t at = (uint64_t)sector * SECTOR, length = vhd_bitmap_bytes(vhd->block_size) + (uint64_t)vhd->block_size;
+	uint64_t at = (uint64_t)sector * SECTOR,
+		 length = vhd_bitmap_bytes(vhd->block_size) + (uint64_t)vhd->block_size;
 	const struct range *hit;
 
 	if (at > vhd->data_end || length > vhd->data_end - at)
-		return image_fail(err, -EBADMSG, "%s: block %llu at sector %u would lie past the end of the file; is it truncated?",
+		return image_fail(err, -EBADMSG,
+				  "%s: block %llu at sector %u would lie past the end of the file; "
+				  "is it truncated?",
 				  vhd->img->name, (unsigned long long)block, sector);
 	hit = ranges_find(&vhd->metadata, at, length);
 	if (hit)
-		return image_fail(err, -EBADMSG, "%s: block %llu at sector %u overlaps the %s", vhd->img->name,
-				  (unsigned long long)block, sector, hit->what);
+		return image_fail(err, -EBADMSG, "%s: block %llu at sector %u overlaps the %s",
+				  vhd->img->name, (unsigned long long)block, sector, hit->what);
 	vhd->used[vhd->n_used++] = sector;
 	return 0;
 }
@@ -401,8 +466,8 @@ static int alloc_table(struct vhd *vhd, struct unit_table *t, struct image_error
 	return t->entry && (t->bitmap || vhd->type != VHD_DIFFERENCING) ? 0 : -ENOMEM;
 }
 
-static int take_entries(struct vhd *vhd, struct unit_map *map, uint64_t first, const uint8_t *bat, uint32_t n,
-			struct image_error *err)
+static int take_entries(struct vhd *vhd, struct unit_map *map, uint64_t first, const uint8_t *bat,
+			uint32_t n, struct image_error *err)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t sector = be32_at(bat + 4 * i);
@@ -448,8 +513,9 @@ static int check_shared(struct vhd *vhd, struct image_error *err)
 		qsort(vhd->used, vhd->n_used, sizeof(*vhd->used), by_sector);
 	for (uint32_t i = 1; i < vhd->n_used; i++)
 		if (vhd->used[i] - vhd->used[i - 1] < sectors)
-			return image_fail(err, -EBADMSG, "%s: two blocks share the place at sector %u of the file", vhd->img->name,
-					  vhd->used[i]);
+			return image_fail(err, -EBADMSG,
+					  "%s: two blocks share the place at sector %u of the file",
+					  vhd->img->name, vhd->used[i]);
 	return 0;
 }
 
@@ -462,9 +528,11 @@ static int read_bat(struct vhd *vhd, struct segment *seg, struct image_error *er
 	if (!buffer || !vhd->used)
 		r = image_fail(err, -ENOMEM, "%s: out of memory", vhd->img->name);
 	for (uint64_t first = 0; r == 0 && first < vhd->entries; first += VHD_TABLE) {
-		uint32_t n = vhd->entries - first < VHD_TABLE ? (uint32_t)(vhd->entries - first) : VHD_TABLE;
+		uint32_t n = vhd->entries - first < VHD_TABLE ? (uint32_t)(vhd->entries - first)
+							      : VHD_TABLE;
 
-		r = image_read(vhd->img, 0, vhd->bat_at + 4 * first, buffer, 4 * n, "block table", err);
+		r = image_read(vhd->img, 0, vhd->bat_at + 4 * first, buffer, 4 * n, "block table",
+			       err);
 		if (r == 0)
 			r = take_entries(vhd, &seg->units, first, buffer, n, err);
 	}
@@ -499,7 +567,8 @@ static int open_dynamic(struct vhd *vhd, struct image_error *err)
 	seg->units.skip = vhd_bitmap_bytes(vhd->block_size);
 	seg->units.bitmaps = vhd->type == VHD_DIFFERENCING;
 	img->info.block_size = vhd->block_size;
-	img->info.subformat = vhd->type == VHD_DIFFERENCING ? IMAGE_SUB_VHD_DIFFERENCING : IMAGE_SUB_VHD_DYNAMIC;
+	img->info.subformat =
+		vhd->type == VHD_DIFFERENCING ? IMAGE_SUB_VHD_DIFFERENCING : IMAGE_SUB_VHD_DYNAMIC;
 	return read_bat(vhd, seg, err);
 }
 
@@ -508,8 +577,11 @@ static int open_fixed(struct vhd *vhd, struct image_error *err)
 	struct image *img = vhd->img;
 
 	if (vhd->size > vhd->data_end)
-		return image_fail(err, -EBADMSG, "%s: its footer says %llu bytes of disk, but the file has only %llu; is it truncated?",
-				  img->name, (unsigned long long)vhd->size, (unsigned long long)vhd->data_end);
+		return image_fail(err, -EBADMSG,
+				  "%s: its footer says %llu bytes of disk, but the file has only "
+				  "%llu; is it truncated?",
+				  img->name, (unsigned long long)vhd->size,
+				  (unsigned long long)vhd->data_end);
 	if (!image_add_segment(img, SEGMENT_FLAT, vhd->data_end / SECTOR * SECTOR, err))
 		return -EFBIG;
 	img->info.subformat = IMAGE_SUB_VHD_FIXED;
@@ -525,7 +597,8 @@ int vhd_open(struct image *img, const struct image_source *src, struct image_err
 	r = read_footers(&vhd, err);
 	if (r == 0)
 		r = check_footer(&vhd, err);
-	/* an override may also be larger than what the footer says, up to what the file has room for */
+	/* an override may also be larger than what the footer says, up to what the file has room
+	 * for */
 	if (r == 0 && src->size_override > vhd.size && src->size_override <= VHD_SIZE_MAX &&
 	    src->size_override % SECTOR == 0)
 		vhd.size = src->size_override;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * VMDK: a descriptor (a text file of its own, or inside the one sparse extent) names the extents, in order, that make up
- * the disk. Extents are flat files, hosted sparse (vmdk_sparse.c), COWD, or nothing at all (ZERO).
+ * VMDK: a descriptor (a text file of its own, or inside the one sparse extent) names the extents,
+ * in order, that make up the disk. Extents are flat files, hosted sparse (vmdk_sparse.c), COWD, or
+ * nothing at all (ZERO).
  *
- * The extents' names are a stranger's: relative, without "..", opened beneath the descriptor's folder, each file once.
+ * The extents' names are a stranger's: relative, without "..", opened beneath the descriptor's
+ * folder, each file once.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,11 +21,14 @@ static int check_name(const struct image *img, const char *name, struct image_er
 
 	if (name[0] == '/' || (name[0] && name[1] == ':'))
 		return image_fail(err, -EPERM,
-				  "%s: names the extent %s by an absolute path; put both into one folder and write only its name into the descriptor",
+				  "%s: names the extent %s by an absolute path; put both into one "
+				  "folder and write only its name into the descriptor",
 				  img->name, name);
 	while (p) {
 		if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || !p[2]))
-			return image_fail(err, -EPERM, "%s: names the extent %s, which is outside its folder", img->name, name);
+			return image_fail(err, -EPERM,
+					  "%s: names the extent %s, which is outside its folder",
+					  img->name, name);
 		p = strchr(p, '/');
 		p = p ? p + 1 : NULL;
 	}
@@ -49,20 +54,23 @@ static int open_extent(struct image *img, const struct vmdk_extent *e, struct im
 	if (r == 0)
 		return image_fail(err, -EBADMSG, "%s: names itself as an extent", img->name);
 	if (r > 0 && (unsigned int)r < known && e->type != VMDK_EXTENT_FLAT)
-		return image_fail(err, -EBADMSG, "%s: has the extent file %s twice", img->name, e->file);
+		return image_fail(err, -EBADMSG, "%s: has the extent file %s twice", img->name,
+				  e->file);
 	return r;
 }
 
 /* A flat range may not be part of an extent that is there already. */
-static int check_flat_once(const struct image *img, const struct segment *seg, struct image_error *err)
+static int check_flat_once(const struct image *img, const struct segment *seg,
+			   struct image_error *err)
 {
 	for (const struct segment *s = img->segments; s < seg; s++) {
 		if (s->kind == SEGMENT_ZERO || s->file != seg->file)
 			continue;
 		if (s->kind == SEGMENT_UNITS ||
 		    (s->offset < seg->offset + seg->length && seg->offset < s->offset + s->length))
-			return image_fail(err, -EBADMSG, "%s: two of its extents are the same part of %s", img->name,
-					  img->files[seg->file].name);
+			return image_fail(err, -EBADMSG,
+					  "%s: two of its extents are the same part of %s",
+					  img->name, img->files[seg->file].name);
 	}
 	return 0;
 }
@@ -74,10 +82,13 @@ static int add_flat(struct image *img, const struct vmdk_extent *e, struct image
 
 	if (file < 0)
 		return file;
-	if (e->offset > img->files[file].size / SECTOR || e->sectors > img->files[file].size / SECTOR - e->offset)
+	if (e->offset > img->files[file].size / SECTOR ||
+	    e->sectors > img->files[file].size / SECTOR - e->offset)
 		return image_fail(err, -EBADMSG,
-				  "%s: says that %s has %llu sectors from sector %llu on, but the file has only %llu bytes; is it truncated?",
-				  img->name, e->file, (unsigned long long)e->sectors, (unsigned long long)e->offset,
+				  "%s: says that %s has %llu sectors from sector %llu on, but the "
+				  "file has only %llu bytes; is it truncated?",
+				  img->name, e->file, (unsigned long long)e->sectors,
+				  (unsigned long long)e->offset,
 				  (unsigned long long)img->files[file].size);
 	seg = image_add_segment(img, SEGMENT_FLAT, e->sectors * SECTOR, err);
 	if (!seg)
@@ -141,19 +152,24 @@ static int open_embedded(struct image *img, struct image_error *err)
 		return r;
 	if (!header.descriptor_size)
 		return image_fail(err, -EMEDIUMTYPE,
-				  "%s: is one extent of a larger disk and has no descriptor; open the .vmdk file that names it",
+				  "%s: is one extent of a larger disk and has no descriptor; open "
+				  "the .vmdk file that names it",
 				  img->name);
 	text = malloc(header.descriptor_size);
 	if (!text)
 		return image_fail(err, -ENOMEM, "%s: out of memory", img->name);
-	r = image_read(img, 0, header.descriptor_at, text, header.descriptor_size, "descriptor", err);
+	r = image_read(img, 0, header.descriptor_at, text, header.descriptor_size, "descriptor",
+		       err);
 	if (r == 0)
 		r = vmdk_descriptor_parse(&d, text, header.descriptor_size, img->name, err);
 	free(text);
 	if (r < 0)
 		return r;
 	if (d.n_extents != 1 || d.extents[0].type != VMDK_EXTENT_SPARSE) {
-		r = image_fail(err, -EBADMSG, "%s: its descriptor is inside of a sparse extent, but names other extents", img->name);
+		r = image_fail(
+			err, -EBADMSG,
+			"%s: its descriptor is inside of a sparse extent, but names other extents",
+			img->name);
 	} else {
 		take_descriptor(img, &d);
 		r = vmdk_sparse_open(img, 0, &header, d.extents[0].sectors, err);
@@ -170,7 +186,9 @@ static int open_descriptor(struct image *img, struct image_error *err)
 	int r;
 
 	if (size > VMDK_DESCRIPTOR_MAX)
-		return image_fail(err, -EMEDIUMTYPE, "%s: is not a VMDK: it is no sparse extent, and too large (over 1 MiB) for a descriptor",
+		return image_fail(err, -EMEDIUMTYPE,
+				  "%s: is not a VMDK: it is no sparse extent, and too large (over "
+				  "1 MiB) for a descriptor",
 				  img->name);
 	text = malloc(size ? size : 1);
 	if (!text)
@@ -197,8 +215,10 @@ static int open_cowd(struct image *img, struct image_error *err)
 	if (r < 0)
 		return r;
 	if (!(flags & COWD_FLAG_ROOT))
-		return image_fail(err, -EMEDIUMTYPE, "%s: is the data of a snapshot; open the .vmdk descriptor that names it",
-				  img->name);
+		return image_fail(
+			err, -EMEDIUMTYPE,
+			"%s: is the data of a snapshot; open the .vmdk descriptor that names it",
+			img->name);
 	img->info.subformat = IMAGE_SUB_VMDK_VMFS_SPARSE;
 	return 0;
 }
@@ -209,7 +229,8 @@ int vmdk_open(struct image *img, const struct image_source *src, struct image_er
 	uint8_t magic[8] = {0};
 	int r;
 
-	r = image_read(img, 0, 0, magic, img->files[0].size < 8 ? img->files[0].size : 8, "magic", err);
+	r = image_read(img, 0, 0, magic, img->files[0].size < 8 ? img->files[0].size : 8, "magic",
+		       err);
 	if (r < 0)
 		return r;
 	if (memcmp(magic, "KDMV", 4) == 0)
@@ -218,7 +239,8 @@ int vmdk_open(struct image *img, const struct image_source *src, struct image_er
 		r = open_cowd(img, err);
 	else if (le64_at(magic) == 0xcafebabe)
 		r = image_fail(err, -ENOTSUP,
-			       "%s: is the data of a snapshot in the SESPARSE format; consolidate it in VMware, or convert it with qemu-img",
+			       "%s: is the data of a snapshot in the SESPARSE format; consolidate "
+			       "it in VMware, or convert it with qemu-img",
 			       img->name);
 	else
 		r = open_descriptor(img, err);

@@ -6,8 +6,9 @@
  *	RW 63 FLAT "disk-flat.vmdk" 0
  *	RW 128 ZERO
  *
- * What matters is read strictly (a key that counts may stand there once, a number is a number), the rest is skipped.
- * File names come out with their backslashes turned; whether they may be opened is for the caller to see.
+ * What matters is read strictly (a key that counts may stand there once, a number is a number), the
+ *rest is skipped. File names come out with their backslashes turned; whether they may be opened is
+ *for the caller to see.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -34,7 +35,8 @@ struct span {
 
 static int bad_line(struct parser *ps, const char *what)
 {
-	return image_fail(ps->err, -EBADMSG, "%s: line %u of its descriptor: %s", ps->name, ps->line, what);
+	return image_fail(ps->err, -EBADMSG, "%s: line %u of its descriptor: %s", ps->name,
+			  ps->line, what);
 }
 
 static bool is_space(char c)
@@ -116,7 +118,8 @@ static bool parse_hex(struct span s, uint32_t *ret)
 	return true;
 }
 
-/* --- extents -------------------------------------------------------------------------------------------------------*/
+/* --- extents
+ * -------------------------------------------------------------------------------------------------------*/
 
 static int parse_type(struct parser *ps, struct span word, enum vmdk_extent_type *ret)
 {
@@ -124,8 +127,9 @@ static int parse_type(struct parser *ps, struct span word, enum vmdk_extent_type
 		const char *word;
 		int type;
 	} types[] = {
-		{"FLAT", VMDK_EXTENT_FLAT},	  {"VMFS", VMDK_EXTENT_FLAT}, {"SPARSE", VMDK_EXTENT_SPARSE},
-		{"VMFSSPARSE", VMDK_EXTENT_COWD}, {"ZERO", VMDK_EXTENT_ZERO},
+		{"FLAT", VMDK_EXTENT_FLAT},     {"VMFS", VMDK_EXTENT_FLAT},
+		{"SPARSE", VMDK_EXTENT_SPARSE}, {"VMFSSPARSE", VMDK_EXTENT_COWD},
+		{"ZERO", VMDK_EXTENT_ZERO},
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -136,15 +140,19 @@ static int parse_type(struct parser *ps, struct span word, enum vmdk_extent_type
 	}
 	if (is_word(word, "SESPARSE"))
 		return image_fail(ps->err, -ENOTSUP,
-				  "%s: is a snapshot in the SESPARSE format, which may hold a log that was not played back; "
+				  "%s: is a snapshot in the SESPARSE format, which may hold a log "
+				  "that was not played back; "
 				  "consolidate it in VMware, or convert it with qemu-img",
 				  ps->name);
-	if (is_word(word, "VMFSRDM") || is_word(word, "VMFSRDMP") || is_word(word, "VMFSRAW") || is_word(word, "RDM"))
+	if (is_word(word, "VMFSRDM") || is_word(word, "VMFSRDMP") || is_word(word, "VMFSRAW") ||
+	    is_word(word, "RDM"))
 		return image_fail(ps->err, -ENOTSUP,
-				  "%s: is a raw device mapping (RDM): its data is on a device, not in a file; clone it in VMware",
+				  "%s: is a raw device mapping (RDM): its data is on a device, not "
+				  "in a file; clone it in VMware",
 				  ps->name);
-	return image_fail(ps->err, -ENOTSUP, "%s: line %u of its descriptor: the extent type %.*s is not known", ps->name,
-			  ps->line, (int)(word.n < 32 ? word.n : 32), word.p);
+	return image_fail(ps->err, -ENOTSUP,
+			  "%s: line %u of its descriptor: the extent type %.*s is not known",
+			  ps->name, ps->line, (int)(word.n < 32 ? word.n : 32), word.p);
 }
 
 /* "file" and what follows it. */
@@ -171,13 +179,16 @@ static int parse_file(struct parser *ps, struct span *rest, char **ret)
 	return 0;
 }
 
-static int parse_extent(struct parser *ps, struct vmdk_extent *e, struct span access, struct span rest)
+static int parse_extent(struct parser *ps, struct vmdk_extent *e, struct span access,
+			struct span rest)
 {
 	struct span sectors = next_word(&rest), type = next_word(&rest);
 	int r;
 
-	if (!parse_number(sectors, &e->sectors) || e->sectors == 0 || e->sectors > IMAGE_SIZE_MAX / SECTOR)
-		return bad_line(ps, "the extent's number of sectors is not a number from 1 to 137438953472 (64 TiB)");
+	if (!parse_number(sectors, &e->sectors) || e->sectors == 0 ||
+	    e->sectors > IMAGE_SIZE_MAX / SECTOR)
+		return bad_line(ps, "the extent's number of sectors is not a number from 1 to "
+				    "137438953472 (64 TiB)");
 	r = parse_type(ps, type, &e->type);
 	if (r < 0)
 		return r;
@@ -201,7 +212,8 @@ static int add_extent(struct parser *ps, struct span access, struct span rest)
 	unsigned int n = d->n_extents;
 
 	if (n == VMDK_EXTENTS_MAX)
-		return image_fail(ps->err, -EMFILE, "%s: has more than %d extents", ps->name, VMDK_EXTENTS_MAX);
+		return image_fail(ps->err, -EMFILE, "%s: has more than %d extents", ps->name,
+				  VMDK_EXTENTS_MAX);
 	if (!(n & (n - 1))) {
 		struct vmdk_extent *list = realloc(d->extents, (n ? 2 * n : 1) * sizeof(*list));
 
@@ -214,7 +226,8 @@ static int add_extent(struct parser *ps, struct span access, struct span rest)
 	return parse_extent(ps, &d->extents[n], access, rest);
 }
 
-/* --- keys ----------------------------------------------------------------------------------------------------------*/
+/* --- keys
+ * ----------------------------------------------------------------------------------------------------------*/
 
 static int parse_create_type(struct parser *ps, struct span value)
 {
@@ -244,13 +257,16 @@ static int parse_create_type(struct parser *ps, struct span value)
 	}
 	if (is_word(value, "seSparse"))
 		return image_fail(ps->err, -ENOTSUP,
-				  "%s: is a snapshot in the SESPARSE format, which may hold a log that was not played back; "
+				  "%s: is a snapshot in the SESPARSE format, which may hold a log "
+				  "that was not played back; "
 				  "consolidate it in VMware, or convert it with qemu-img",
 				  ps->name);
-	if (starts_with(value, "vmfsR") || is_word(value, "fullDevice") || is_word(value, "partitionedDevice"))
+	if (starts_with(value, "vmfsR") || is_word(value, "fullDevice") ||
+	    is_word(value, "partitionedDevice"))
 		return image_fail(ps->err, -ENOTSUP,
-				  "%s: has its data on a device (RDM, createType %.*s), not in a file; clone it in VMware", ps->name,
-				  (int)(value.n < 32 ? value.n : 32), value.p);
+				  "%s: has its data on a device (RDM, createType %.*s), not in a "
+				  "file; clone it in VMware",
+				  ps->name, (int)(value.n < 32 ? value.n : 32), value.p);
 	return image_fail(ps->err, -ENOTSUP, "%s: the createType %.*s is not known", ps->name,
 			  (int)(value.n < 32 ? value.n : 32), value.p);
 }
@@ -299,7 +315,8 @@ static int parse_key(struct parser *ps, struct span key, struct span value)
 	if (is_word(key, "version")) {
 		r = once(ps, &ps->has_version, "the version stands there twice");
 		if (r == 0 && (!parse_number(value, &version) || version < 1 || version > 4))
-			r = image_fail(ps->err, -ENOTSUP, "%s: its descriptor has the unknown version %.*s", ps->name,
+			r = image_fail(ps->err, -ENOTSUP,
+				       "%s: its descriptor has the unknown version %.*s", ps->name,
 				       (int)(value.n < 16 ? value.n : 16), value.p);
 	} else if (is_word(key, "CID")) {
 		r = once(ps, &ps->has_cid, "the CID stands there twice");
@@ -315,8 +332,10 @@ static int parse_key(struct parser *ps, struct span key, struct span value)
 			r = parse_create_type(ps, value);
 	} else if (is_word(key, "parentFileNameHint")) {
 		utf8_copy(d->parent_hint, sizeof(d->parent_hint), value.p, value.n);
-	} else if (starts_with(key, "encryptionKeys") || starts_with(key, "encryption.") || is_word(key, "ddb.encoding.key")) {
-		r = image_fail(ps->err, -ENOTSUP, "%s: is encrypted; remove the encryption in VMware first", ps->name);
+	} else if (starts_with(key, "encryptionKeys") || starts_with(key, "encryption.") ||
+		   is_word(key, "ddb.encoding.key")) {
+		r = image_fail(ps->err, -ENOTSUP,
+			       "%s: is encrypted; remove the encryption in VMware first", ps->name);
 	} else {
 		parse_geometry(d, key, value);
 		guess_creator(d, key, value);
@@ -338,8 +357,9 @@ static int parse_line(struct parser *ps, struct span line)
 	equals = memchr(line.p, '=', line.n);
 	if (!equals)
 		return bad_line(ps, "it is neither a setting nor an extent");
-	return parse_key(ps, trim((struct span){line.p, (size_t)(equals - line.p)}),
-			 unquote(trim((struct span){equals + 1, line.n - (size_t)(equals - line.p) - 1})));
+	return parse_key(
+		ps, trim((struct span){line.p, (size_t)(equals - line.p)}),
+		unquote(trim((struct span){equals + 1, line.n - (size_t)(equals - line.p) - 1})));
 }
 
 static int parse_text(struct parser *ps, const char *text, size_t length)
@@ -348,7 +368,9 @@ static int parse_text(struct parser *ps, const char *text, size_t length)
 	const char *p = text, *end = text + length;
 
 	if (length < sizeof(magic) - 1 || strncasecmp(text, magic, sizeof(magic) - 1) != 0)
-		return image_fail(ps->err, -EMEDIUMTYPE, "%s: is not a VMDK: it does not begin with \"%s\"", ps->name, magic);
+		return image_fail(ps->err, -EMEDIUMTYPE,
+				  "%s: is not a VMDK: it does not begin with \"%s\"", ps->name,
+				  magic);
 	while (p < end) {
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 		const char *stop = newline ? newline : end;
@@ -363,14 +385,15 @@ static int parse_text(struct parser *ps, const char *text, size_t length)
 	if (!ps->has_cid)
 		return image_fail(ps->err, -EBADMSG, "%s: its descriptor has no CID", ps->name);
 	if (!ps->has_type)
-		return image_fail(ps->err, -EBADMSG, "%s: its descriptor has no createType", ps->name);
+		return image_fail(ps->err, -EBADMSG, "%s: its descriptor has no createType",
+				  ps->name);
 	if (!ps->d->n_extents)
 		return image_fail(ps->err, -EBADMSG, "%s: its descriptor has no extents", ps->name);
 	return 0;
 }
 
-int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length, const char *name,
-			  struct image_error *err)
+int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length,
+			  const char *name, struct image_error *err)
 {
 	struct vmdk_descriptor d = {.parent_cid = VMDK_NO_PARENT};
 	struct parser ps = {.d = &d, .name = name, .err = err};
@@ -382,7 +405,8 @@ int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t 
 	nul = memchr(text, 0, length);
 	for (const char *p = nul; p && p < text + length; p++)
 		if (*p)
-			return image_fail(err, -EBADMSG, "%s: its descriptor has a NUL byte in the text", name);
+			return image_fail(err, -EBADMSG,
+					  "%s: its descriptor has a NUL byte in the text", name);
 	r = parse_text(&ps, text, nul ? (size_t)(nul - text) : length);
 	if (r < 0)
 		vmdk_descriptor_done(&d);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Between vmdk.c and the two halves of its work: the descriptor's text, and the tables of sparse extents. */
+/* Between vmdk.c and the two halves of its work: the descriptor's text, and the tables of sparse
+ * extents. */
 #ifndef BOOTWELL_IMAGE_VMDK_PRIVATE_H
 #define BOOTWELL_IMAGE_VMDK_PRIVATE_H
 
@@ -11,7 +12,8 @@
 
 #define VMDK_EXTENTS_MAX IMAGE_FILES_MAX
 
-/* --- the descriptor: text, parsed without any I/O ------------------------------------------------------------------*/
+/* --- the descriptor: text, parsed without any I/O
+ * ------------------------------------------------------------------*/
 
 enum vmdk_extent_type { VMDK_EXTENT_FLAT, VMDK_EXTENT_SPARSE, VMDK_EXTENT_ZERO, VMDK_EXTENT_COWD };
 
@@ -19,7 +21,7 @@ struct vmdk_extent {
 	enum vmdk_extent_type type;
 	uint64_t sectors;
 	uint64_t offset; /* FLAT: sectors in file */
-	char *file;	 /* NULL for ZERO */
+	char *file;      /* NULL for ZERO */
 };
 
 struct vmdk_descriptor {
@@ -34,31 +36,35 @@ struct vmdk_descriptor {
 };
 
 /* text need not end with NUL. `name` is for sentences. On failure nothing needs to be freed. */
-int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length, const char *name,
-			  struct image_error *err);
+int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length,
+			  const char *name, struct image_error *err);
 void vmdk_descriptor_done(struct vmdk_descriptor *d);
 
-/* --- sparse extents ------------------------------------------------------------------------------------------------*/
+/* --- sparse extents
+ * ------------------------------------------------------------------------------------------------*/
 
 struct vmdk_header {
 	uint32_t version, flags;
-	uint64_t capacity, grain; /* sectors */
+	uint64_t capacity, grain;                /* sectors */
 	uint64_t descriptor_at, descriptor_size; /* bytes, 0 if none */
-	uint64_t rgd, gd;			 /* sectors */
-	uint32_t tables;			 /* entries of the grain directory */
+	uint64_t rgd, gd;                        /* sectors */
+	uint32_t tables;                         /* entries of the grain directory */
 	uint16_t compression;
 	bool unclean;
 	uint64_t footer_at; /* bytes, 0 if none */
 };
 
 /* Reads and checks the header of a hosted sparse extent, and its footer if it says so. */
-int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *ret, struct image_error *err);
-
-/* Appends the segment of `sectors` for a hosted sparse extent, with all its tables read and checked. */
-int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_header *header, uint64_t sectors,
+int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *ret,
 		     struct image_error *err);
 
+/* Appends the segment of `sectors` for a hosted sparse extent, with all its tables read and
+ * checked. */
+int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_header *header,
+		     uint64_t sectors, struct image_error *err);
+
 /* The same for COWD; sectors 0: as its header says. ret_flags may be NULL. */
-int vmdk_cowd_open(struct image *img, unsigned int file, uint64_t sectors, uint32_t *ret_flags, struct image_error *err);
+int vmdk_cowd_open(struct image *img, unsigned int file, uint64_t sectors, uint32_t *ret_flags,
+		   struct image_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A child and its parent: byte 0 the format, bytes 1-3 the length of the child (little-endian), then both. */
+/* A child and its parent: byte 0 the format, bytes 1-3 the length of the child (little-endian),
+ * then both. */
 #include "tests/fuzz/fuzz_image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

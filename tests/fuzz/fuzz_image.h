@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * For the harnesses of image formats: inputs as files in a folder in memory, and the property that image_map() must have
- * of any image that was opened: every extent lies within its file and within the virtual size, and a piece of an
- * extent maps to the same piece of the file. A breach aborts.
+ * For the harnesses of image formats: inputs as files in a folder in memory, and the property that
+ * image_map() must have of any image that was opened: every extent lies within its file and within
+ * the virtual size, and a piece of an extent maps to the same piece of the file. A breach aborts.
  */
 #ifndef BOOTWELL_FUZZ_IMAGE_H
 #define BOOTWELL_FUZZ_IMAGE_H
@@ -38,7 +38,8 @@ static inline void fuzz_folder(void)
 {
 	if (fuzz_dirfd >= 0)
 		return;
-	snprintf(fuzz_dir, sizeof(fuzz_dir), "%s/bootwell-fuzz.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	snprintf(fuzz_dir, sizeof(fuzz_dir), "%s/bootwell-fuzz.XXXXXX",
+		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	if (!mkdtemp(fuzz_dir))
 		abort();
 	fuzz_dirfd = open(fuzz_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -51,7 +52,8 @@ static inline void fuzz_folder(void)
 static inline void fuzz_file(int i, const uint8_t *data, size_t size)
 {
 	fuzz_folder();
-	if (ftruncate(fuzz_fds[i], (off_t)size) < 0 || pwrite(fuzz_fds[i], data, size, 0) != (ssize_t)size)
+	if (ftruncate(fuzz_fds[i], (off_t)size) < 0 ||
+	    pwrite(fuzz_fds[i], data, size, 0) != (ssize_t)size)
 		abort();
 }
 
@@ -76,7 +78,8 @@ static inline void fuzz_must(int holds)
 		abort();
 }
 
-static inline void fuzz_extent(const struct image *img, uint64_t at, uint64_t asked, const struct image_extent *e)
+static inline void fuzz_extent(const struct image *img, uint64_t at, uint64_t asked,
+			       const struct image_extent *e)
 {
 	struct image_extent piece;
 	uint64_t skip = e->length / 2 / 512 * 512;
@@ -93,8 +96,9 @@ static inline void fuzz_extent(const struct image *img, uint64_t at, uint64_t as
 	if (e->type == IMAGE_EXTENT_DATA)
 		fuzz_must(e->offset % 512 == 0);
 	if (e->type == IMAGE_EXTENT_COMPRESSED)
-		fuzz_must(e->unit_length <= IMAGE_UNIT_MAX && e->unit_skip < e->unit_length && e->compressed_length &&
-			  e->length <= e->unit_length - e->unit_skip && e->unit_least <= e->unit_length &&
+		fuzz_must(e->unit_length <= IMAGE_UNIT_MAX && e->unit_skip < e->unit_length &&
+			  e->compressed_length && e->length <= e->unit_length - e->unit_skip &&
+			  e->unit_least <= e->unit_length &&
 			  e->unit_skip + e->length <= e->unit_least &&
 			  e->compressed_length <= 2 * (uint64_t)IMAGE_UNIT_MAX);
 	fuzz_must(image_map(img, at + skip, 512, &piece) == 0);

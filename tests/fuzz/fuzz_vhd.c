@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A VHD. Its checksums would stop nearly every mutation at the door, so the mutator mends them, mostly. */
+/* A VHD. Its checksums would stop nearly every mutation at the door, so the mutator mends them,
+ * mostly. */
 #include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/image/vhd.h"
 #include "tests/fuzz/fuzz_image.h"

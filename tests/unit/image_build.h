@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * For tests: small images, made byte by byte after the specifications and without the library's own writers, good ones
- * that a test then damages. With $KEEP_IMAGES set to a folder, each is kept there (tests/fuzz/corpus was made so).
+ * For tests: small images, made byte by byte after the specifications and without the library's own
+ * writers, good ones that a test then damages. With $KEEP_IMAGES set to a folder, each is kept
+ * there (tests/fuzz/corpus was made so).
  */
 #ifndef BOOTWELL_IMAGE_BUILD_H
 #define BOOTWELL_IMAGE_BUILD_H
@@ -68,12 +69,13 @@ static inline void build_sector(uint8_t *to, uint64_t s, uint8_t salt)
 		le64_put(to + i, (s + 1) * 0x9e3779b97f4a7c15u + salt);
 }
 
-/* --- VHD -----------------------------------------------------------------------------------------------------------*/
+/* --- VHD
+ * -----------------------------------------------------------------------------------------------------------*/
 
-#define BUILD_DISK	  (1u << 20) /* bytes of all test disks: 2048 sectors */
-#define BUILD_BLOCK	  65536u
-#define BUILD_BLOCKS	  (BUILD_DISK / BUILD_BLOCK)
-#define BUILD_BAT	  1536u
+#define BUILD_DISK        (1u << 20) /* bytes of all test disks: 2048 sectors */
+#define BUILD_BLOCK       65536u
+#define BUILD_BLOCKS      (BUILD_DISK / BUILD_BLOCK)
+#define BUILD_BAT         1536u
 #define BUILD_FIRST_BLOCK 4u /* sector; one block takes 1 + 128 */
 
 static inline void build_vhd_sum(uint8_t *p, size_t n, size_t field)
@@ -107,9 +109,9 @@ static inline void build_vhd_footer(uint8_t *f, uint32_t type, uint8_t id)
 }
 
 /*
- * Blocks 0, 3 and 15 of a dynamic (3) or differencing (4) disk are there, in the order 3, 0, 15. In a differencing disk
- * block 0 has all sectors, block 3 the even ones, block 15 none. The UUID is 16 times `id`, the parent's 16 times
- * `parent`; sectors hold build_sector(number, id).
+ * Blocks 0, 3 and 15 of a dynamic (3) or differencing (4) disk are there, in the order 3, 0, 15. In
+ * a differencing disk block 0 has all sectors, block 3 the even ones, block 15 none. The UUID is 16
+ * times `id`, the parent's 16 times `parent`; sectors hold build_sector(number, id).
  */
 static inline struct blob build_vhd(uint32_t type, uint8_t id, uint8_t parent)
 {
@@ -143,7 +145,11 @@ static inline struct blob build_vhd(uint32_t type, uint8_t id, uint8_t parent)
 
 		be32_put(b.p + BUILD_BAT + 4 * order[i], at);
 		blob_need(&b, (size_t)(at + 129) * 512);
-		memset(b.p + (size_t)at * 512, type == 3 || order[i] == 0 ? 0xff : order[i] == 3 ? 0xaa : 0, 16);
+		memset(b.p + (size_t)at * 512,
+		       type == 3 || order[i] == 0 ? 0xff
+		       : order[i] == 3            ? 0xaa
+						  : 0,
+		       16);
 		for (unsigned int s = 0; s < 128; s++)
 			build_sector(b.p + (size_t)(at + 1 + s) * 512, order[i] * 128 + s, id);
 	}
@@ -151,14 +157,15 @@ static inline struct blob build_vhd(uint32_t type, uint8_t id, uint8_t parent)
 	return b;
 }
 
-/* --- VMDK ----------------------------------------------------------------------------------------------------------*/
+/* --- VMDK
+ * ----------------------------------------------------------------------------------------------------------*/
 
-#define BUILD_GRAIN	 4096u
-#define BUILD_GRAINS	 (BUILD_DISK / BUILD_GRAIN)
-#define BUILD_RGD	 5u /* sectors */
-#define BUILD_RGT	 6u
-#define BUILD_GD	 10u
-#define BUILD_GT	 11u
+#define BUILD_GRAIN       4096u
+#define BUILD_GRAINS      (BUILD_DISK / BUILD_GRAIN)
+#define BUILD_RGD         5u /* sectors */
+#define BUILD_RGT         6u
+#define BUILD_GD          10u
+#define BUILD_GT          11u
 #define BUILD_FIRST_GRAIN 16u
 
 static inline void build_vmdk_header(uint8_t *h, uint32_t version, uint32_t flags)
@@ -178,17 +185,24 @@ static inline void build_vmdk_header(uint8_t *h, uint32_t version, uint32_t flag
 	memcpy(h + 73, "\n \r\n", 4);
 }
 
-static inline int build_descriptor(char *to, size_t size, const char *type, uint32_t cid, uint32_t parent,
-				   const char *extents)
+static inline int build_descriptor(char *to, size_t size, const char *type, uint32_t cid,
+				   uint32_t parent, const char *extents)
 {
 	memset(to, 0, size);
-	return snprintf(to, size, "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n%s\n%s\n"
-				  "ddb.adapterType = \"ide\"\nddb.geometry.cylinders = \"2\"\nddb.geometry.heads = \"16\"\n"
-				  "ddb.geometry.sectors = \"63\"\n",
-			cid, parent, type, parent != 0xffffffff ? "parentFileNameHint=\"..\\\\gone\\\\parent.vmdk\"" : "", extents);
+	return snprintf(
+		to, size,
+		"# Disk "
+		"DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n%s\n%s\n"
+		"ddb.adapterType = \"ide\"\nddb.geometry.cylinders = \"2\"\nddb.geometry.heads = "
+		"\"16\"\n"
+		"ddb.geometry.sectors = \"63\"\n",
+		cid, parent, type,
+		parent != 0xffffffff ? "parentFileNameHint=\"..\\\\gone\\\\parent.vmdk\"" : "",
+		extents);
 }
 
-/* Grains 0, 1, 7 and 255 are there, in the order 7, 0, 1, 255; grain 9 is a zero grain where flag 4 is set. */
+/* Grains 0, 1, 7 and 255 are there, in the order 7, 0, 1, 255; grain 9 is a zero grain where flag 4
+ * is set. */
 static inline struct blob build_vmdk(uint32_t flags, uint8_t salt, uint32_t cid, uint32_t parent)
 {
 	static const unsigned int order[] = {7, 0, 1, 255};
@@ -196,7 +210,8 @@ static inline struct blob build_vmdk(uint32_t flags, uint8_t salt, uint32_t cid,
 	uint8_t *p = blob_need(&b, BUILD_FIRST_GRAIN * 512 + 4 * BUILD_GRAIN);
 
 	build_vmdk_header(p, 1, flags);
-	build_descriptor((char *)p + 512, 2048, "monolithicSparse", cid, parent, "RW 2048 SPARSE \"old-name.vmdk\"");
+	build_descriptor((char *)p + 512, 2048, "monolithicSparse", cid, parent,
+			 "RW 2048 SPARSE \"old-name.vmdk\"");
 	le32_put(p + BUILD_RGD * 512, BUILD_RGT);
 	le32_put(p + BUILD_GD * 512, BUILD_GT);
 	for (unsigned int i = 0; i < 4; i++) {
@@ -223,7 +238,8 @@ static inline void build_marker(struct blob *b, uint64_t value, uint32_t type)
 	le32_put(b->p + at + 12, type);
 }
 
-/* streamOptimized: grains 0, 1, 7, 255. Returns where grain 7 is in ret_seven (sector), may be NULL. */
+/* streamOptimized: grains 0, 1, 7, 255. Returns where grain 7 is in ret_seven (sector), may be
+ * NULL. */
 static inline struct blob build_stream(bool footer, bool markers, uint32_t *ret_seven)
 {
 	static const unsigned int order[] = {0, 1, 7, 255};
@@ -232,7 +248,8 @@ static inline struct blob build_stream(bool footer, bool markers, uint32_t *ret_
 	struct blob b = {0};
 
 	blob_need(&b, BUILD_FIRST_GRAIN * 512);
-	build_descriptor((char *)b.p + 512, 2048, "streamOptimized", 0x51, 0xffffffff, "RW 2048 SPARSE \"s.vmdk\"");
+	build_descriptor((char *)b.p + 512, 2048, "streamOptimized", 0x51, 0xffffffff,
+			 "RW 2048 SPARSE \"s.vmdk\"");
 	for (unsigned int i = 0; i < 4; i++) {
 		uLongf n = sizeof(packed);
 		size_t at = b.n;

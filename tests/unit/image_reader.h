@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* For tests: opens images and reads bytes of the virtual disk the plain way, by image_map() and pread(). */
+/* For tests: opens images and reads bytes of the virtual disk the plain way, by image_map() and
+ * pread(). */
 #ifndef BOOTWELL_IMAGE_READER_H
 #define BOOTWELL_IMAGE_READER_H
 
@@ -29,7 +30,8 @@ static inline struct image *reader_open(const char *dir, const char *name, enum 
 }
 
 /* 0, or -errno; an extent that breaks its promises is -EPROTO. */
-static inline int reader_extent(const struct image *img, uint64_t offset, const struct image_extent *e, uint8_t *to)
+static inline int reader_extent(const struct image *img, uint64_t offset,
+				const struct image_extent *e, uint8_t *to)
 {
 	const struct image_file *f = e->file;
 	uint8_t *in, *unit;
@@ -44,16 +46,20 @@ static inline int reader_extent(const struct image *img, uint64_t offset, const 
 	if (e->type == IMAGE_EXTENT_DATA) {
 		if (e->offset > f->size || e->length > f->size - e->offset || e->offset % 512)
 			return -EPROTO;
-		return pread(f->fd, to, e->length, (off_t)e->offset) == (ssize_t)e->length ? 0 : -EIO;
+		return pread(f->fd, to, e->length, (off_t)e->offset) == (ssize_t)e->length ? 0
+											   : -EIO;
 	}
-	if (e->offset > f->size || e->compressed_length > f->size - e->offset || e->unit_length > IMAGE_UNIT_MAX ||
-	    e->unit_skip > e->unit_length || e->length > e->unit_length - e->unit_skip ||
-	    e->unit_least > e->unit_length)
+	if (e->offset > f->size || e->compressed_length > f->size - e->offset ||
+	    e->unit_length > IMAGE_UNIT_MAX || e->unit_skip > e->unit_length ||
+	    e->length > e->unit_length - e->unit_skip || e->unit_least > e->unit_length)
 		return -EPROTO;
 	(void)offset;
 	in = malloc(e->compressed_length + 1);
 	unit = malloc(e->unit_length);
-	r = pread(f->fd, in, e->compressed_length, (off_t)e->offset) == (ssize_t)e->compressed_length ? 0 : -EIO;
+	r = pread(f->fd, in, e->compressed_length, (off_t)e->offset) ==
+			    (ssize_t)e->compressed_length
+		    ? 0
+		    : -EIO;
 	if (r == 0)
 		r = inflate_unit(unit, e->unit_length, e->unit_least, in, e->compressed_length);
 	if (r == 0)
@@ -63,7 +69,8 @@ static inline int reader_extent(const struct image *img, uint64_t offset, const 
 	return r;
 }
 
-static inline int reader_read(const struct image *img, uint64_t offset, uint64_t length, uint8_t *to)
+static inline int reader_read(const struct image *img, uint64_t offset, uint64_t length,
+			      uint8_t *to)
 {
 	while (length) {
 		struct image_extent e;

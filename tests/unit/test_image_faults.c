@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Opening an image while the Nth allocation or the Nth read fails, for every N until it succeeds: each failure is an
- * error with a sentence, no descriptor and no memory stay behind, and what was opened in the end is right. The C library's functions are
- * replaced in this program by ones that fail on demand.
+ * Opening an image while the Nth allocation or the Nth read fails, for every N until it succeeds:
+ * each failure is an error with a sentence, no descriptor and no memory stay behind, and what was
+ * opened in the end is right. The C library's functions are replaced in this program by ones that
+ * fail on demand.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -10,6 +11,9 @@
 #include "tests/unit/image_refuse.h"
 
 enum fault { NO_FAULT, NO_MEMORY, READ_ERROR, READ_SHORT, READ_END };
+
+/* seen by the C library too, whose strdup() allocates */
+#define REPLACES __attribute__((visibility("default")))
 
 static enum fault fault;
 static long countdown, live; /* live: allocations that were not freed */
@@ -19,7 +23,7 @@ static bool now(enum fault what)
 	return fault == what && --countdown == 0;
 }
 
-ssize_t pread(int fd, void *to, size_t n, off_t at)
+REPLACES ssize_t pread(int fd, void *to, size_t n, off_t at)
 {
 	static ssize_t (*real)(int, void *, size_t, off_t);
 
@@ -57,17 +61,17 @@ static void *counted(void *p)
 	return p;
 }
 
-void *malloc(size_t n)
+REPLACES void *malloc(size_t n)
 {
 	return now(NO_MEMORY) ? NULL : counted(__libc_malloc(n));
 }
 
-void *calloc(size_t n, size_t size)
+REPLACES void *calloc(size_t n, size_t size)
 {
 	return now(NO_MEMORY) ? NULL : counted(__libc_calloc(n, size));
 }
 
-void *realloc(void *p, size_t n)
+REPLACES void *realloc(void *p, size_t n)
 {
 	void *r = now(NO_MEMORY) ? NULL : __libc_realloc(p, n);
 
@@ -75,7 +79,7 @@ void *realloc(void *p, size_t n)
 	return r;
 }
 
-void free(void *p)
+REPLACES void free(void *p)
 {
 	live -= p != NULL;
 	__libc_free(p);
@@ -94,7 +98,8 @@ static unsigned int open_descriptors(void)
 }
 
 /* Sets off the fault at every N; returns how many times opening failed. */
-static unsigned int sweep(const char *name, enum image_format format, enum fault what, uint64_t sector, int salt)
+static unsigned int sweep(const char *name, enum image_format format, enum fault what,
+			  uint64_t sector, int salt)
 {
 	int dirfd = open(test_dir, O_RDONLY | O_DIRECTORY);
 	struct image_source src = {.dirfd = dirfd, .name = name, .format = format};
@@ -111,7 +116,8 @@ static unsigned int sweep(const char *name, enum image_format format, enum fault
 		r = image_open(&img, &src, &err);
 		fault = NO_FAULT;
 		if (r == 0) {
-			/* either nothing went wrong, or it could be mended by the other copy of something */
+			/* either nothing went wrong, or it could be mended by the other copy of
+			 * something */
 			bool damaged = image_info(img)->damaged;
 
 			expect_sector(img, sector, salt);
@@ -126,7 +132,8 @@ static unsigned int sweep(const char *name, enum image_format format, enum fault
 		CU_ASSERT_PTR_NULL(img);
 		CU_ASSERT_TRUE(strlen(err.text) > 10);
 		if (open_descriptors() != before || live != live_before) {
-			printf("# %s, fault %d at %ld, %ld allocations left\n", name, what, n, live - live_before);
+			printf("# %s, fault %d at %ld, %ld allocations left\n", name, what, n,
+			       live - live_before);
 			CU_FAIL("something stays behind");
 			break;
 		}
@@ -138,7 +145,8 @@ static unsigned int sweep(const char *name, enum image_format format, enum fault
 
 static void make_images(void)
 {
-	struct blob b[4] = {build_vhd(3, 5, 0), build_vhd(4, 6, 5), build_vmdk(3, 8, 1, 0xffffffff), build_stream(true, true, NULL)};
+	struct blob b[4] = {build_vhd(3, 5, 0), build_vhd(4, 6, 5), build_vmdk(3, 8, 1, 0xffffffff),
+			    build_stream(true, true, NULL)};
 	char text[1024];
 
 	folder_begin();
@@ -146,7 +154,8 @@ static void make_images(void)
 	blob_save(&b[1], test_dir, "child.vhd");
 	blob_save(&b[2], test_dir, "sparse.vmdk");
 	blob_save(&b[3], test_dir, "stream.vmdk");
-	build_descriptor(text, sizeof(text), "twoGbMaxExtentSparse", 1, 0xffffffff, "RW 2048 SPARSE \"sparse.vmdk\"\nRW 7 ZERO");
+	build_descriptor(text, sizeof(text), "twoGbMaxExtentSparse", 1, 0xffffffff,
+			 "RW 2048 SPARSE \"sparse.vmdk\"\nRW 7 ZERO");
 	blob_save(&(struct blob){.p = (uint8_t *)text, .n = strlen(text)}, test_dir, "split.vmdk");
 	for (int i = 0; i < 4; i++)
 		blob_done(&b[i]);
@@ -190,5 +199,5 @@ static void test_faults_short_reads_are_continued(void)
 	sweep_all(READ_SHORT, 0);
 }
 
-UNIT_MAIN(UNIT(test_faults_no_memory), UNIT(test_faults_read_error), UNIT(test_faults_file_became_shorter),
-	  UNIT(test_faults_short_reads_are_continued))
+UNIT_MAIN(UNIT(test_faults_no_memory), UNIT(test_faults_read_error),
+	  UNIT(test_faults_file_became_shorter), UNIT(test_faults_short_reads_are_continued))

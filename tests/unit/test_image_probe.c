@@ -38,7 +38,8 @@ static void expect_refusal(const char *name, const void *data, size_t n, const c
 
 static void test_probe_knows_what_it_opens(void)
 {
-	struct blob fixed = build_vhd(2, 1, 0), dynamic = build_vhd(3, 1, 0), sparse = build_vmdk(3, 1, 1, 0xffffffff);
+	struct blob fixed = build_vhd(2, 1, 0), dynamic = build_vhd(3, 1, 0),
+		    sparse = build_vmdk(3, 1, 1, 0xffffffff);
 	struct blob cowd = build_cowd(1, 1);
 	uint8_t disk[4096] = {0};
 
@@ -70,10 +71,17 @@ static void test_probe_says_what_it_does_not_open(void)
 	uint8_t p[1024] = {0};
 
 	folder_begin();
-	expect_refusal("a.vhdx", memcpy(p, "vhdxfile", 8), 1024, "a.vhdx: is a VHDX; bring it in with: bootwell image convert");
+	expect_refusal("a.vhdx", memcpy(p, "vhdxfile", 8), 1024,
+		       "a.vhdx: is a VHDX; bring it in with: bootwell image convert");
 	expect_refusal("a", memcpy(p, "QFI\xfb\0\0\0\0", 8), 1024, "is a qcow2; bring it in");
-	expect_refusal("a.img", memcpy(p, "\x1f\x8b\x08\0", 4), 1024, "is compressed by gzip; unpack it first");
-	expect_refusal("a.img", memcpy(p, "\xfd" "7zXZ\0", 6), 1024, "is compressed by xz");
+	expect_refusal("a.img", memcpy(p, "\x1f\x8b\x08\0", 4), 1024,
+		       "is compressed by gzip; unpack it first");
+	expect_refusal("a.img",
+		       memcpy(p,
+			      "\xfd"
+			      "7zXZ\0",
+			      6),
+		       1024, "is compressed by xz");
 	memset(p, 0, sizeof(p));
 	memcpy(p + 257, "ustar", 5);
 	expect_refusal("a.ova", p, 1024, "is a tar archive (an OVA is one)");
@@ -81,10 +89,12 @@ static void test_probe_says_what_it_does_not_open(void)
 	memcpy(p + 0x40, "\x7f\x10\xda\xbe", 4);
 	expect_refusal("a.vdi", p, 1024, "is a VirtualBox VDI");
 	memset(p, 0, sizeof(p));
-	expect_refusal("a", p, 1024, "is of no known format; if it is a raw disk, say --format raw");
+	expect_refusal("a", p, 1024,
+		       "is of no known format; if it is a raw disk, say --format raw");
 	expect_refusal("a.vmdk", p, 1024, "its name does not fit what is in it");
 	expect_refusal("a.img", p, 0, "is empty");
-	expect_refusal("a.img", fixed.p, fixed.n, "is named like a raw disk and ends like a fixed VHD; say which it is");
+	expect_refusal("a.img", fixed.p, fixed.n,
+		       "is named like a raw disk and ends like a fixed VHD; say which it is");
 	folder_end();
 	blob_done(&fixed);
 }
@@ -103,7 +113,9 @@ static void test_raw_is_whole_sectors(void)
 	expect_sector(img, 1, 4);
 	image_close(img);
 	b.n = 1000;
-	refuse_blob(&b, IMAGE_RAW, "odd size", "its size, 1000 bytes, is not a multiple of 512: it is cut off, or not a raw disk");
+	refuse_blob(
+		&b, IMAGE_RAW, "odd size",
+		"its size, 1000 bytes, is not a multiple of 512: it is cut off, or not a raw disk");
 	b.n = 0;
 	refuse_blob(&b, IMAGE_RAW, "empty", "is empty");
 	folder_end();
@@ -114,13 +126,15 @@ static void test_image_names_go_both_ways(void)
 	enum image_format f;
 
 	for (unsigned int i = IMAGE_RAW; i <= IMAGE_VMDK; i++) {
-		CU_ASSERT_EQUAL(image_format_from_name(image_format_name((enum image_format)i), &f), 0);
+		CU_ASSERT_EQUAL(image_format_from_name(image_format_name((enum image_format)i), &f),
+				0);
 		CU_ASSERT_EQUAL(f, i);
 	}
 	CU_ASSERT_EQUAL(image_format_from_name("vdi", &f), -EINVAL);
-	CU_ASSERT_STRING_EQUAL(image_subformat_name(IMAGE_SUB_VMDK_STREAM_OPTIMIZED), "streamOptimized");
+	CU_ASSERT_STRING_EQUAL(image_subformat_name(IMAGE_SUB_VMDK_STREAM_OPTIMIZED),
+			       "streamOptimized");
 	CU_ASSERT_STRING_EQUAL(image_subformat_name(99), "?");
 }
 
-UNIT_MAIN(UNIT(test_probe_knows_what_it_opens), UNIT(test_probe_says_what_it_does_not_open), UNIT(test_raw_is_whole_sectors),
-	  UNIT(test_image_names_go_both_ways))
+UNIT_MAIN(UNIT(test_probe_knows_what_it_opens), UNIT(test_probe_says_what_it_does_not_open),
+	  UNIT(test_raw_is_whole_sectors), UNIT(test_image_names_go_both_ways))

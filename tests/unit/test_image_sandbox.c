@@ -12,7 +12,8 @@
 
 static char said[4096];
 
-/* Runs the script with "source" as /in and an empty /out; returns the exit status, said is all that it printed. */
+/* Runs the script with "source" as /in and an empty /out; returns the exit status, said is all that
+ * it printed. */
 static int run(const char *script, char *ret_out, size_t size)
 {
 	char in_name[] = "/tmp/bootwell-in.XXXXXX", out_name[] = "/tmp/bootwell-out.XXXXXX";
@@ -24,7 +25,8 @@ static int run(const char *script, char *ret_out, size_t size)
 
 	if (in < 0 || out < 0 || pipe2(pipes, O_CLOEXEC) < 0 || write(in, "source", 6) != 6)
 		abort();
-	pid = sandbox_start(&(struct sandbox){.in = in, .out = out, .out_text = pipes[1], .err_text = pipes[1], .argv = argv});
+	pid = sandbox_start(&(struct sandbox){
+		.in = in, .out = out, .out_text = pipes[1], .err_text = pipes[1], .argv = argv});
 	close(pipes[1]);
 	while ((r = read(pipes[0], said + n, sizeof(said) - 1 - n)) > 0)
 		n += (size_t)r;
@@ -66,7 +68,9 @@ static void test_sandbox_has_no_other_files(void)
 	CU_ASSERT_STRING_EQUAL(said, "bin\ndev\nin\nlib\nlib64\nout\nusr\n");
 	expect("ls /dev", 0);
 	CU_ASSERT_STRING_EQUAL(said, "null\n");
-	expect("test -e /etc || test -e /proc || test -e /sys || test -e /tmp || test -e /home || test -e /root", 1);
+	expect("test -e /etc || test -e /proc || test -e /sys || test -e /tmp || test -e /home || "
+	       "test -e /root",
+	       1);
 }
 
 static void test_sandbox_writes_nowhere_else(void)
@@ -87,8 +91,9 @@ static void test_sandbox_is_alone_and_without_privileges(void)
 	expect("kill -0 2", 1);
 	expect("setpriv --dump", 0);
 	CU_ASSERT_PTR_NOT_NULL(strstr(said, "no_new_privs: 1"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(said, geteuid() == 0 ? "Capability bounding set: dac_read_search\n" :
-							     "Capability bounding set: [none]"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(said, geteuid() == 0
+						    ? "Capability bounding set: dac_read_search\n"
+						    : "Capability bounding set: [none]"));
 }
 
 static void test_sandbox_inherits_no_descriptors(void)
@@ -115,9 +120,12 @@ static void test_sandbox_has_limits(void)
 int main(int argc, char **argv)
 {
 	static const struct unit_case cases[] = {
-		UNIT(test_sandbox_reads_in_and_writes_out), UNIT(test_sandbox_has_no_other_files),
-		UNIT(test_sandbox_writes_nowhere_else),	    UNIT(test_sandbox_is_alone_and_without_privileges),
-		UNIT(test_sandbox_inherits_no_descriptors), UNIT(test_sandbox_has_limits),
+		UNIT(test_sandbox_reads_in_and_writes_out),
+		UNIT(test_sandbox_has_no_other_files),
+		UNIT(test_sandbox_writes_nowhere_else),
+		UNIT(test_sandbox_is_alone_and_without_privileges),
+		UNIT(test_sandbox_inherits_no_descriptors),
+		UNIT(test_sandbox_has_limits),
 	};
 
 	if (run("true", NULL, 0) == SANDBOX_FAILED) {

@@ -107,7 +107,10 @@ static void test_vhd_differencing_reads_its_parent_by_sector(void)
 	for (uint64_t s = 0; s < 2048; s++) {
 		uint64_t block = s / 128;
 
-		expect_sector(c, s, block == 0 || (block == 3 && s % 2 == 0) ? 6 : block == 3 || block == 15 ? 5 : -1);
+		expect_sector(c, s,
+			      block == 0 || (block == 3 && s % 2 == 0) ? 6
+			      : block == 3 || block == 15              ? 5
+								       : -1);
 	}
 	image_close(c);
 	folder_end();
@@ -141,7 +144,10 @@ static void test_vhd_bitmaps_of_all_kinds(void)
 	folder_begin();
 	for (int round = 0; round < 50; round++) {
 		for (int i = 0; i < 16; i++)
-			bitmap[i] = (uint8_t)(round % 5 == 0 ? 0xf0 >> (i % 7) : round % 5 == 1 ? i * 37 + round : i % 3 ? 0xff : round * 91);
+			bitmap[i] = (uint8_t)(round % 5 == 0   ? 0xf0 >> (i % 7)
+					      : round % 5 == 1 ? i * 37 + round
+					      : i % 3          ? 0xff
+							       : round * 91);
 		c = open_blob(&child, "child.vhd", IMAGE_VHD);
 		p = open_blob(&parent, "parent.vhd", IMAGE_VHD);
 		CU_ASSERT_EQUAL_FATAL(image_set_parent(c, p, &err), 0);
@@ -169,7 +175,8 @@ static void expect_no_parent(struct image *c, struct image *p, const char *words
 
 static void test_vhd_refuses_wrong_parents(void)
 {
-	struct blob b[4] = {build_vhd(4, 6, 5), build_vhd(3, 4, 0), build_vhd(3, 5, 0), build_vhd(4, 5, 6)};
+	struct blob b[4] = {build_vhd(4, 6, 5), build_vhd(3, 4, 0), build_vhd(3, 5, 0),
+			    build_vhd(4, 5, 6)};
 	struct image_error err;
 	struct image *c, *p;
 
@@ -179,18 +186,23 @@ static void test_vhd_refuses_wrong_parents(void)
 	memcpy(b[2].p + b[2].n - 512, b[2].p, 512);
 	c = open_blob(&b[0], "child.vhd", IMAGE_VHD);
 	p = open_blob(&b[1], "other.vhd", IMAGE_VHD);
-	expect_no_parent(c, p, "its parent has UUID 05050505-0505-0505-0505-050505050505, but other.vhd has 04040404-");
+	expect_no_parent(c, p,
+			 "its parent has UUID 05050505-0505-0505-0505-050505050505, but other.vhd "
+			 "has 04040404-");
 	expect_no_parent(p, c, "has no parent");
 	image_close(p);
 	p = open_blob(&b[2], "small.vhd", IMAGE_VHD);
-	expect_no_parent(c, p, "child.vhd: is larger (1048576 bytes) than its parent small.vhd (524288 bytes)");
+	expect_no_parent(
+		c, p,
+		"child.vhd: is larger (1048576 bytes) than its parent small.vhd (524288 bytes)");
 	image_close(p);
 	/* two that call each other parent */
 	p = open_blob(&b[3], "loop.vhd", IMAGE_VHD);
 	CU_ASSERT_EQUAL(image_set_parent(c, p, &err), 0);
 	expect_no_parent(c, p, "has its parent already");
 	p = reader_open(test_dir, "child.vhd", IMAGE_VHD, &err);
-	expect_no_parent((struct image *)image_parent(c), p, "the chain of parents comes back to the file child.vhd");
+	expect_no_parent((struct image *)image_parent(c), p,
+			 "the chain of parents comes back to the file child.vhd");
 	image_close(p);
 	image_close(c);
 	folder_end();
@@ -215,13 +227,15 @@ static void test_vhd_refuses_long_chains(void)
 		if (i > 0 && i < IMAGE_CHAIN_MAX)
 			CU_ASSERT_EQUAL(image_set_parent(chain[i - 1], chain[i], &err), 0);
 	}
-	expect_no_parent(chain[IMAGE_CHAIN_MAX - 1], chain[IMAGE_CHAIN_MAX], "more than 16 images in the chain");
+	expect_no_parent(chain[IMAGE_CHAIN_MAX - 1], chain[IMAGE_CHAIN_MAX],
+			 "more than 16 images in the chain");
 	image_close(chain[IMAGE_CHAIN_MAX]);
 	image_close(chain[0]);
 	folder_end();
 }
 
-/* --- the refuse list -----------------------------------------------------------------------------------------------*/
+/* --- the refuse list
+ * -----------------------------------------------------------------------------------------------*/
 
 enum where { BOTH, FRONT, TAIL, HEADER, BAT, CUT };
 
@@ -268,39 +282,58 @@ static void apply(struct blob *b, const struct damage *d)
 }
 
 static const struct damage damages[] = {
-	{"type", BOTH, 60, 4, 5, "is a VHD of type 5; fixed (2), dynamic (3) and differencing (4) are known"},
+	{"type", BOTH, 60, 4, 5,
+	 "is a VHD of type 5; fixed (2), dynamic (3) and differencing (4) are known"},
 	{"type 0", BOTH, 60, 4, 0, "is a VHD of type 0"},
 	{"version", BOTH, 12, 4, 0x20000, "is a VHD of version 2.0, and only 1.0 is known"},
-	{"size 0", BOTH, 48, 8, 0, "the disk size in its footer, 0 bytes, is not a multiple of 512"},
-	{"size not a multiple", BOTH, 48, 8, BUILD_DISK - 1, "1048575 bytes, is not a multiple of 512"},
+	{"size 0", BOTH, 48, 8, 0,
+	 "the disk size in its footer, 0 bytes, is not a multiple of 512"},
+	{"size not a multiple", BOTH, 48, 8, BUILD_DISK - 1,
+	 "1048575 bytes, is not a multiple of 512"},
 	{"size over 2040 GiB", BOTH, 48, 8, VHD_SIZE_MAX + 512, "is over the 2040 GiB of a VHD"},
-	{"size over the blocks", BOTH, 48, 8, BUILD_DISK + 512, "its 16 blocks of 65536 bytes are too few for a disk of 1049088 bytes"},
-	{"header unaligned", BOTH, 16, 8, 513, "the dynamic header is at byte 513, which is not the begin of a sector"},
-	{"header past the end", BOTH, 16, 8, 1ull << 40, "the dynamic header at byte 1099511627776 would lie past the end of the file"},
+	{"size over the blocks", BOTH, 48, 8, BUILD_DISK + 512,
+	 "its 16 blocks of 65536 bytes are too few for a disk of 1049088 bytes"},
+	{"header unaligned", BOTH, 16, 8, 513,
+	 "the dynamic header is at byte 513, which is not the begin of a sector"},
+	{"header past the end", BOTH, 16, 8, 1ull << 40,
+	 "the dynamic header at byte 1099511627776 would lie past the end of the file"},
 	{"header near 2^64", BOTH, 16, 8, UINT64_MAX - 511, "would lie past the end of the file"},
 	{"header over the footer", BOTH, 16, 8, 0, "there is no dynamic header at byte 0"},
 	{"no header", HEADER, 0, 1, 'X', "there is no dynamic header at byte 512"},
-	{"header version", HEADER, 24, 4, 7, "its dynamic header has the unknown version 0x00000007"},
-	{"BAT unaligned", HEADER, 16, 8, BUILD_BAT + 4, "the block table is at byte 1540, which is not the begin of a sector"},
-	{"BAT over the header", HEADER, 16, 8, 1024, "the dynamic header at byte 512 overlaps the block table at byte 1024"},
+	{"header version", HEADER, 24, 4, 7,
+	 "its dynamic header has the unknown version 0x00000007"},
+	{"BAT unaligned", HEADER, 16, 8, BUILD_BAT + 4,
+	 "the block table is at byte 1540, which is not the begin of a sector"},
+	{"BAT over the header", HEADER, 16, 8, 1024,
+	 "the dynamic header at byte 512 overlaps the block table at byte 1024"},
 	{"BAT over the footer", HEADER, 16, 8, 0, "overlaps the"},
-	{"BAT past the end", HEADER, 16, 8, 1 << 30, "the block table at byte 1073741824 would lie past the end"},
-	{"block size 0", HEADER, 32, 4, 0, "its block size, 0 bytes, is not a power of two from 512 bytes to 256 MiB"},
-	{"block size no power", HEADER, 32, 4, 65536 + 512, "its block size, 66048 bytes, is not a power of two"},
+	{"BAT past the end", HEADER, 16, 8, 1 << 30,
+	 "the block table at byte 1073741824 would lie past the end"},
+	{"block size 0", HEADER, 32, 4, 0,
+	 "its block size, 0 bytes, is not a power of two from 512 bytes to 256 MiB"},
+	{"block size no power", HEADER, 32, 4, 65536 + 512,
+	 "its block size, 66048 bytes, is not a power of two"},
 	{"block size small", HEADER, 32, 4, 256, "its block size, 256 bytes"},
 	{"block size large", HEADER, 32, 4, 512u << 20, "its block size, 536870912 bytes"},
 	{"block size 4 GiB", HEADER, 32, 4, 1u << 31, "its block size, 2147483648 bytes"},
 	{"entries too few", HEADER, 28, 4, 15, "its 15 blocks of 65536 bytes are too few"},
-	{"entries too many", HEADER, 28, 4, UINT32_MAX, "has a table of 4294967295 blocks, and at most 16777216 are read"},
-	{"entries past the end", HEADER, 28, 4, 1 << 20, "the block table at byte 1536 would lie past the end of the file"},
-	{"block in the footer", BAT, 5, 4, 0, "block 5 at sector 0 overlaps the copy of the footer"},
+	{"entries too many", HEADER, 28, 4, UINT32_MAX,
+	 "has a table of 4294967295 blocks, and at most 16777216 are read"},
+	{"entries past the end", HEADER, 28, 4, 1 << 20,
+	 "the block table at byte 1536 would lie past the end of the file"},
+	{"block in the footer", BAT, 5, 4, 0,
+	 "block 5 at sector 0 overlaps the copy of the footer"},
 	{"block in the header", BAT, 5, 4, 2, "block 5 at sector 2 overlaps the dynamic header"},
 	{"block in the BAT", BAT, 5, 4, 3, "block 5 at sector 3 overlaps the block table"},
-	{"block past the end", BAT, 5, 4, 0x7fffffff, "block 5 at sector 2147483647 would lie past the end of the file; is it truncated?"},
-	{"block over the tail", BAT, 15, 4, BUILD_FIRST_BLOCK + 2 * 129 + 1, "block 15 at sector 263 would lie past the end of the file"},
-	{"block shared", BAT, 5, 4, BUILD_FIRST_BLOCK, "two blocks share the place at sector 4 of the file"},
+	{"block past the end", BAT, 5, 4, 0x7fffffff,
+	 "block 5 at sector 2147483647 would lie past the end of the file; is it truncated?"},
+	{"block over the tail", BAT, 15, 4, BUILD_FIRST_BLOCK + 2 * 129 + 1,
+	 "block 15 at sector 263 would lie past the end of the file"},
+	{"block shared", BAT, 5, 4, BUILD_FIRST_BLOCK,
+	 "two blocks share the place at sector 4 of the file"},
 	{"block shared in part", BAT, 5, 4, BUILD_FIRST_BLOCK + 128, "two blocks share the place"},
-	{"two good footers", FRONT, 48, 8, BUILD_DISK / 2, "its two footers are good but describe different disks"},
+	{"two good footers", FRONT, 48, 8, BUILD_DISK / 2,
+	 "its two footers are good but describe different disks"},
 	{"two types", TAIL, 60, 4, 4, "its two footers are good but describe different disks"},
 };
 
@@ -323,30 +356,36 @@ static void test_vhd_refuses_broken_sums_and_ends(void)
 
 	folder_begin();
 	b.p[512 + 50]++;
-	refuse_blob(&b, IMAGE_VHD, "header sum", "the checksum of the dynamic header is wrong, and there is no copy of it");
+	refuse_blob(&b, IMAGE_VHD, "header sum",
+		    "the checksum of the dynamic header is wrong, and there is no copy of it");
 	b.p[512 + 50]--;
 	b.p[100]++;
 	b.p[b.n - 1]++;
 	refuse_blob(&b, IMAGE_VHD, "both sums", "the checksum of the footer is wrong");
 	b.n -= 512;
-	refuse_blob(&b, IMAGE_VHD, "front broken, end cut", "both copies of the footer are damaged");
+	refuse_blob(&b, IMAGE_VHD, "front broken, end cut",
+		    "both copies of the footer are damaged");
 	b.p[100]--;
 	b.n -= 512 * 3;
-	refuse_blob(&b, IMAGE_VHD, "cut", "block 15 at sector 262 would lie past the end of the file; is it truncated?");
+	refuse_blob(&b, IMAGE_VHD, "cut",
+		    "block 15 at sector 262 would lie past the end of the file; is it truncated?");
 	b.n = 100;
 	refuse_blob(&b, IMAGE_VHD, "tiny", "is too small for a VHD");
 	blob_done(&b);
 	b = build_vhd(2, 5, 0);
 	b.n -= 512;
-	refuse_blob(&b, IMAGE_VHD, "fixed without its footer", "has no VHD footer: it is not a VHD, or its end is missing");
+	refuse_blob(&b, IMAGE_VHD, "fixed without its footer",
+		    "has no VHD footer: it is not a VHD, or its end is missing");
 	blob_done(&b);
 	b = build_vhd(2, 5, 0);
 	memmove(b.p + 512, b.p + BUILD_DISK, 512);
 	b.n = 1024;
-	refuse_blob(&b, IMAGE_VHD, "fixed too short", "its footer says 1048576 bytes of disk, but the file has only 512");
+	refuse_blob(&b, IMAGE_VHD, "fixed too short",
+		    "its footer says 1048576 bytes of disk, but the file has only 512");
 	blob_done(&b);
 	b = build_vhd(4, 5, 0);
-	refuse_blob(&b, IMAGE_VHD, "no parent named", "is a differencing disk, but does not say of which parent");
+	refuse_blob(&b, IMAGE_VHD, "no parent named",
+		    "is a differencing disk, but does not say of which parent");
 	blob_done(&b);
 	folder_end();
 }
@@ -384,7 +423,8 @@ static void test_vhd_one_good_footer_is_enough(void)
 	folder_end();
 }
 
-/* --- sizes ---------------------------------------------------------------------------------------------------------*/
+/* --- sizes
+ * ---------------------------------------------------------------------------------------------------------*/
 
 static uint64_t size_for_creator(const char *creator, bool maximal)
 {
@@ -422,7 +462,8 @@ static void test_vhd_size_by_creator(void)
 static void test_vhd_size_override(void)
 {
 	struct blob b = build_vhd(3, 5, 0);
-	struct image_source src = {.name = "x.vhd", .format = IMAGE_VHD, .size_override = 2000 * 512};
+	struct image_source src = {
+		.name = "x.vhd", .format = IMAGE_VHD, .size_override = 2000 * 512};
 	struct image_error err;
 	struct image *img = NULL;
 
@@ -437,7 +478,8 @@ static void test_vhd_size_override(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "too few"));
 	src.size_override = 1000;
 	CU_ASSERT_EQUAL(image_open(&img, &src, &err), -EINVAL);
-	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "the size given for it, 1000, is not a multiple of 512"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(err.text, "the size given for it, 1000, is not a multiple of 512"));
 	close(src.dirfd);
 	folder_end();
 	blob_done(&b);
@@ -491,16 +533,22 @@ static void test_vhd_check_sees_hidden_data(void)
 	b.p[BUILD_FIRST_BLOCK * 512 + 3] = 0xfe;
 	img = open_blob(&b, "x.vhd", IMAGE_VHD);
 	count_findings = 0;
-	CU_ASSERT_EQUAL(image_check(img, count, (void *)"in 1 blocks there are data which the block's bitmap calls unused"), 1);
+	CU_ASSERT_EQUAL(
+		image_check(
+			img, count,
+			(void *)"in 1 blocks there are data which the block's bitmap calls unused"),
+		1);
 	CU_ASSERT_EQUAL(count_findings, 1);
 	image_close(img);
 	folder_end();
 	blob_done(&b);
 }
 
-UNIT_MAIN(UNIT(test_vhd_reads_fixed), UNIT(test_vhd_fixed_heeds_no_footer_in_the_first_sector), UNIT(test_vhd_reads_dynamic),
-	  UNIT(test_vhd_map_answers_only_within_the_disk), UNIT(test_vhd_differencing_reads_its_parent_by_sector),
-	  UNIT(test_vhd_bitmaps_of_all_kinds),
-	  UNIT(test_vhd_refuses_wrong_parents), UNIT(test_vhd_refuses_long_chains), UNIT(test_vhd_refuses_what_is_wrong),
-	  UNIT(test_vhd_refuses_broken_sums_and_ends), UNIT(test_vhd_one_good_footer_is_enough), UNIT(test_vhd_size_by_creator),
-	  UNIT(test_vhd_size_override), UNIT(test_vhd_geometry), UNIT(test_vhd_check_sees_hidden_data))
+UNIT_MAIN(UNIT(test_vhd_reads_fixed), UNIT(test_vhd_fixed_heeds_no_footer_in_the_first_sector),
+	  UNIT(test_vhd_reads_dynamic), UNIT(test_vhd_map_answers_only_within_the_disk),
+	  UNIT(test_vhd_differencing_reads_its_parent_by_sector),
+	  UNIT(test_vhd_bitmaps_of_all_kinds), UNIT(test_vhd_refuses_wrong_parents),
+	  UNIT(test_vhd_refuses_long_chains), UNIT(test_vhd_refuses_what_is_wrong),
+	  UNIT(test_vhd_refuses_broken_sums_and_ends), UNIT(test_vhd_one_good_footer_is_enough),
+	  UNIT(test_vhd_size_by_creator), UNIT(test_vhd_size_override), UNIT(test_vhd_geometry),
+	  UNIT(test_vhd_check_sees_hidden_data))

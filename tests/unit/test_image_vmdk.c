@@ -45,7 +45,8 @@ static void test_vmdk_reads_monolithic_sparse(void)
 
 static void test_vmdk_child_reads_its_parent(void)
 {
-	struct blob child = build_vmdk(3 | 4, 2, 0xc, 0xabcdef01), parent = build_vmdk(3, 1, 0xabcdef01, NONE);
+	struct blob child = build_vmdk(3 | 4, 2, 0xc, 0xabcdef01),
+		    parent = build_vmdk(3, 1, 0xabcdef01, NONE);
 	struct image_error err;
 	struct image_extent e;
 	struct image *c, *p;
@@ -65,11 +66,13 @@ static void test_vmdk_child_reads_its_parent(void)
 		expect_sector(c, s, s / 8 == 0 || s / 8 == 7 ? 2 : s / 8 == 255 ? 1 : -1);
 	image_close(c);
 	c = open_blob(&child, "c.vmdk", IMAGE_VMDK);
-	le32_put(parent.p + 512, 0); /* another CID would do as well: no parent without the right one */
+	le32_put(parent.p + 512,
+		 0); /* another CID would do as well: no parent without the right one */
 	memcpy(parent.p + 512, "# Disk DescriptorFile\nversion=1\nCID=abcdef02\n", 45);
 	p = open_blob(&parent, "p.vmdk", IMAGE_VMDK);
 	CU_ASSERT_EQUAL(image_set_parent(c, p, &err), -ESTALE);
-	CU_ASSERT_STRING_EQUAL(err.text, "c.vmdk: its parent has CID abcdef01, but p.vmdk has abcdef02; was the parent changed or another one taken?");
+	CU_ASSERT_STRING_EQUAL(err.text, "c.vmdk: its parent has CID abcdef01, but p.vmdk has "
+					 "abcdef02; was the parent changed or another one taken?");
 	image_close(p);
 	image_close(c);
 	folder_end();
@@ -133,30 +136,36 @@ static void test_vmdk_reads_cowd(void)
 	for (uint64_t s = 0; s < 2048; s++)
 		expect_sector(img, s, s == 0 || s == 2 || s == 3 || s == 2047 ? 4 : -1);
 	image_close(img);
-	refuse_file("d-delta.vmdk", IMAGE_VMDK, "COWD alone", "is the data of a snapshot; open the .vmdk descriptor that names it");
+	refuse_file("d-delta.vmdk", IMAGE_VMDK, "COWD alone",
+		    "is the data of a snapshot; open the .vmdk descriptor that names it");
 	img = open_blob(&root, "root.vmdk", IMAGE_VMDK);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(img);
 	expect_sector(img, 3, 4);
 	image_close(img);
 	le32_put(b.p + 4, 2);
 	blob_save(&b, test_dir, "d-delta.vmdk");
-	refuse_file("d.vmdk", IMAGE_VMDK, "COWD version", "is a COWD extent of version 2; only 1 is known");
+	refuse_file("d.vmdk", IMAGE_VMDK, "COWD version",
+		    "is a COWD extent of version 2; only 1 is known");
 	le32_put(b.p + 4, 1);
 	le32_put(b.p + 16, 3);
 	blob_save(&b, test_dir, "d-delta.vmdk");
-	refuse_file("d.vmdk", IMAGE_VMDK, "COWD grain", "its grain size, 3 sectors, is not a power of two");
+	refuse_file("d.vmdk", IMAGE_VMDK, "COWD grain",
+		    "its grain size, 3 sectors, is not a power of two");
 	le32_put(b.p + 16, 1);
 	le32_put(b.p + 12, 2047);
 	blob_save(&b, test_dir, "d-delta.vmdk");
-	refuse_file("d.vmdk", IMAGE_VMDK, "COWD size", "its header says 2047 sectors, the descriptor 2048");
+	refuse_file("d.vmdk", IMAGE_VMDK, "COWD size",
+		    "its header says 2047 sectors, the descriptor 2048");
 	le32_put(b.p + 12, 2048);
 	le32_put(b.p + 24, 0);
 	blob_save(&b, test_dir, "d-delta.vmdk");
-	refuse_file("d.vmdk", IMAGE_VMDK, "COWD directory", "its grain directory of 0 entries is too small for 2048 sectors");
+	refuse_file("d.vmdk", IMAGE_VMDK, "COWD directory",
+		    "its grain directory of 0 entries is too small for 2048 sectors");
 	le32_put(b.p + 24, 1);
 	le32_put(b.p + 5 * 512 + 4, 1);
 	blob_save(&b, test_dir, "d-delta.vmdk");
-	refuse_file("d.vmdk", IMAGE_VMDK, "COWD grain in header", "grain 1 at sector 1 overlaps the header");
+	refuse_file("d.vmdk", IMAGE_VMDK, "COWD grain in header",
+		    "grain 1 at sector 1 overlaps the header");
 	folder_end();
 	blob_done(&b);
 	blob_done(&root);
@@ -186,7 +195,8 @@ static void test_vmdk_reads_many_extents(void)
 	blob_save(&b, test_dir, "s1.vmdk");
 	save_sectors("f.vmdk", 2100, 100, 1);
 	save_descriptor("all.vmdk", "twoGbMaxExtentSparse",
-			"RW 2048 SPARSE \"s1.vmdk\"\nRW 52 ZERO\nRDONLY 40 FLAT \"f.vmdk\" 0\nRW 60 VMFS \".\\f.vmdk\" 40\nRW 8 ZERO");
+			"RW 2048 SPARSE \"s1.vmdk\"\nRW 52 ZERO\nRDONLY 40 FLAT \"f.vmdk\" 0\nRW "
+			"60 VMFS \".\\f.vmdk\" 40\nRW 8 ZERO");
 	img = reader_open(test_dir, "all.vmdk", IMAGE_VMDK, &err);
 	if (!img)
 		printf("# %s\n", err.text);
@@ -221,7 +231,8 @@ static void test_vmdk_virtualbox_rounds_its_capacity(void)
 	struct image *img;
 
 	folder_begin();
-	build_descriptor((char *)b.p + 512, 2048, "monolithicSparse", 1, NONE, "RW 2041 SPARSE \"x\"");
+	build_descriptor((char *)b.p + 512, 2048, "monolithicSparse", 1, NONE,
+			 "RW 2041 SPARSE \"x\"");
 	img = open_blob(&b, "x.vmdk", IMAGE_VMDK);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(img);
 	CU_ASSERT_EQUAL(image_info(img)->virtual_size, 2041 * 512);
@@ -241,18 +252,21 @@ static void test_vmdk_uses_the_other_tables_when_the_first_are_broken(void)
 	img = open_blob(&b, "x.vmdk", IMAGE_VMDK);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(img);
 	CU_ASSERT_TRUE(image_info(img)->damaged);
-	CU_ASSERT_STRING_EQUAL(image_info(img)->damage,
-			       "the first copy of its grain tables is damaged; the second one is used");
+	CU_ASSERT_STRING_EQUAL(
+		image_info(img)->damage,
+		"the first copy of its grain tables is damaged; the second one is used");
 	CU_ASSERT_EQUAL(image_info(img)->allocated_size, 4 * BUILD_GRAIN);
 	expect_disk(img, 8);
 	image_close(img);
 	le32_put(b.p + BUILD_RGT * 512, 0x7654321);
-	refuse_blob(&b, IMAGE_VMDK, "both copies", "grain 0 at sector 19088743 would lie past the end of the file");
+	refuse_blob(&b, IMAGE_VMDK, "both copies",
+		    "grain 0 at sector 19088743 would lie past the end of the file");
 	folder_end();
 	blob_done(&b);
 }
 
-/* --- the refuse list: the sparse header and tables -----------------------------------------------------------------*/
+/* --- the refuse list: the sparse header and tables
+ * -----------------------------------------------------------------*/
 
 struct damage {
 	const char *what;
@@ -273,8 +287,8 @@ static void put_field(uint8_t *p, unsigned int bytes, uint64_t value)
 		le64_put(p, value);
 }
 
-#define GTE(n)	   (BUILD_GT * 512 + 4 * (n))
-#define GRAIN_AT(i) (BUILD_FIRST_GRAIN + (i) * 8)
+#define GTE(n)      (BUILD_GT * 512 + 4 * (n))
+#define GRAIN_AT(i) (BUILD_FIRST_GRAIN + (i)*8)
 
 static const struct damage damages[] = {
 	{"version 0", 4, 4, 0, "is a sparse extent of version 0; 1 to 3 are known"},
@@ -284,34 +298,49 @@ static const struct damage damages[] = {
 	{"grain 9", 20, 8, 9, "its grain size, 9 sectors"},
 	{"grain 128 MiB", 20, 8, 262144, "its grain size, 262144 sectors"},
 	{"grain 2^63", 20, 8, 1ull << 63, "its grain size, 9223372036854775808 sectors"},
-	{"overhead", 64, 8, UINT64_MAX, "its tables alone take 18446744073709551615 sectors, the file has 48; it is truncated"},
+	{"overhead", 64, 8, UINT64_MAX,
+	 "its tables alone take 18446744073709551615 sectors, the file has 48; it is truncated"},
 	{"capacity 0", 12, 8, 0, "its capacity, 0 sectors, is zero or over 64 TiB"},
-	{"capacity 2^63", 12, 8, 1ull << 63, "its capacity, 9223372036854775808 sectors, is zero or over 64 TiB"},
+	{"capacity 2^63", 12, 8, 1ull << 63,
+	 "its capacity, 9223372036854775808 sectors, is zero or over 64 TiB"},
 	{"capacity less", 12, 8, 2047, "its header says 2047 sectors, the descriptor 2048"},
 	{"capacity more", 12, 8, 4096, "its header says 4096 sectors, the descriptor 2048"},
 	{"entries", 44, 4, 511, "its grain tables have 511 entries instead of 512"},
 	{"entries 2^31", 44, 4, 1u << 31, "its grain tables have 2147483648 entries"},
 	{"compression", 77, 2, 2, "is compressed by the unknown method 2"},
 	{"compression unflagged", 77, 2, 1, "contradicts itself whether its grains are compressed"},
-	{"compression flag alone", 8, 4, 0x10001, "contradicts itself whether its grains are compressed"},
-	{"descriptor past the end", 28, 8, 1000, "its descriptor would lie past the end of the file; is it truncated?"},
+	{"compression flag alone", 8, 4, 0x10001,
+	 "contradicts itself whether its grains are compressed"},
+	{"descriptor past the end", 28, 8, 1000,
+	 "its descriptor would lie past the end of the file; is it truncated?"},
 	{"descriptor large", 36, 8, 2049, "its descriptor is larger than 1 MiB"},
 	{"descriptor missing", 28, 8, 0, "is one extent of a larger disk and has no descriptor"},
-	{"directory past the end", 56, 8, 100000, "the grain directory at sector 100000 would lie past the end of the file"},
-	{"directory near 2^64", 56, 8, UINT64_MAX - 1, "the grain directory at sector 18446744073709551614 would lie past"},
-	{"directory in the header", 56, 8, 0, "the grain table at sector 1447904331 would lie past the end"},
+	{"directory past the end", 56, 8, 100000,
+	 "the grain directory at sector 100000 would lie past the end of the file"},
+	{"directory near 2^64", 56, 8, UINT64_MAX - 1,
+	 "the grain directory at sector 18446744073709551614 would lie past"},
+	{"directory in the header", 56, 8, 0,
+	 "the grain table at sector 1447904331 would lie past the end"},
 	{"directory in the descriptor", 56, 8, 2, "overlaps the"},
 	{"footer missing", 56, 8, UINT64_MAX, "has no footer where its header says that one is"},
-	{"table past the end", BUILD_GD * 512, 4, 1u << 30, "the grain table at sector 1073741824 would lie past the end"},
-	{"table in the header", BUILD_GD * 512, 4, 1, "the descriptor at sector 1 overlaps the grain table at sector 1"},
+	{"table past the end", BUILD_GD * 512, 4, 1u << 30,
+	 "the grain table at sector 1073741824 would lie past the end"},
+	{"table in the header", BUILD_GD * 512, 4, 1,
+	 "the descriptor at sector 1 overlaps the grain table at sector 1"},
 	{"table in the directory", BUILD_GD * 512, 4, BUILD_GD, "overlaps the grain"},
-	{"grain past the end", GTE(5), 4, 1u << 30, "grain 5 at sector 1073741824 would lie past the end of the file"},
-	{"grain half past the end", GTE(5), 4, GRAIN_AT(4) - 1, "grain 5 at sector 47 would lie past the end of the file"},
-	{"grain at the last sector there is", GTE(5), 4, UINT32_MAX, "grain 5 at sector 4294967295 would lie past the end"},
-	{"grain 1 without zero grains", GTE(5), 4, 1, "grain 5 at sector 1 overlaps the descriptor"},
-	{"grain in the directory", GTE(5), 4, BUILD_GD, "grain 5 at sector 10 overlaps the grain directory"},
+	{"grain past the end", GTE(5), 4, 1u << 30,
+	 "grain 5 at sector 1073741824 would lie past the end of the file"},
+	{"grain half past the end", GTE(5), 4, GRAIN_AT(4) - 1,
+	 "grain 5 at sector 47 would lie past the end of the file"},
+	{"grain at the last sector there is", GTE(5), 4, UINT32_MAX,
+	 "grain 5 at sector 4294967295 would lie past the end"},
+	{"grain 1 without zero grains", GTE(5), 4, 1,
+	 "grain 5 at sector 1 overlaps the descriptor"},
+	{"grain in the directory", GTE(5), 4, BUILD_GD,
+	 "grain 5 at sector 10 overlaps the grain directory"},
 	{"grain in the table", GTE(5), 4, BUILD_GT - 7, "overlaps the"},
-	{"grain in the other table", GTE(5), 4, BUILD_RGT, "grain 5 at sector 6 overlaps the other grain table"},
+	{"grain in the other table", GTE(5), 4, BUILD_RGT,
+	 "grain 5 at sector 6 overlaps the other grain table"},
 };
 
 static void test_vmdk_refuses_what_is_wrong(void)
@@ -323,7 +352,8 @@ static void test_vmdk_refuses_what_is_wrong(void)
 		put_field(b.p + damages[i].at, damages[i].bytes, damages[i].value);
 		/* no help from the second copy */
 		if (damages[i].at >= 512)
-			put_field(b.p + damages[i].at - (BUILD_GT - BUILD_RGT) * 512, damages[i].bytes, damages[i].value);
+			put_field(b.p + damages[i].at - (BUILD_GT - BUILD_RGT) * 512,
+				  damages[i].bytes, damages[i].value);
 		else if (damages[i].at == 56)
 			le64_put(b.p + 48, 0);
 		if (damages[i].at == BUILD_GD * 512) {
@@ -344,8 +374,10 @@ static void test_vmdk_refuses_shared_tables(void)
 	/* two tables' worth of disk, one table for both: or 2^32 tables could be made of one */
 	le64_put(b.p + 12, 8192);
 	le32_put(b.p + BUILD_GD * 512 + 4, BUILD_GT);
-	build_descriptor((char *)b.p + 512, 2048, "monolithicSparse", 1, NONE, "RW 8192 SPARSE \"x\"");
-	refuse_blob(&b, IMAGE_VMDK, "shared table", "the grain table at sector 11 overlaps the grain table at sector 11");
+	build_descriptor((char *)b.p + 512, 2048, "monolithicSparse", 1, NONE,
+			 "RW 8192 SPARSE \"x\"");
+	refuse_blob(&b, IMAGE_VMDK, "shared table",
+		    "the grain table at sector 11 overlaps the grain table at sector 11");
 	blob_done(&b);
 	folder_end();
 }
@@ -356,16 +388,20 @@ static void test_vmdk_truncated_says_so(void)
 
 	folder_begin();
 	b.n -= 512;
-	refuse_blob(&b, IMAGE_VMDK, "truncated", "grain 255 at sector 40 would lie past the end of the file; is it truncated?");
+	refuse_blob(&b, IMAGE_VMDK, "truncated",
+		    "grain 255 at sector 40 would lie past the end of the file; is it truncated?");
 	b.n = 600;
-	refuse_blob(&b, IMAGE_VMDK, "truncated", "its tables alone take 16 sectors, the file has 1; it is truncated");
+	refuse_blob(&b, IMAGE_VMDK, "truncated",
+		    "its tables alone take 16 sectors, the file has 1; it is truncated");
 	b.n = 100;
-	refuse_blob(&b, IMAGE_VMDK, "truncated", "is too small for a sparse extent; is it truncated?");
+	refuse_blob(&b, IMAGE_VMDK, "truncated",
+		    "is too small for a sparse extent; is it truncated?");
 	blob_done(&b);
 	folder_end();
 }
 
-/* --- the refuse list: compression ----------------------------------------------------------------------------------*/
+/* --- the refuse list: compression
+ * ----------------------------------------------------------------------------------*/
 
 static void test_vmdk_refuses_wrong_streams(void)
 {
@@ -381,18 +417,22 @@ static void test_vmdk_refuses_wrong_streams(void)
 	le32_put(marker + 8, 0);
 	refuse_blob(&b, IMAGE_VMDK, "size 0", "grain 7 has 0 compressed bytes, which cannot be");
 	le32_put(marker + 8, 5000);
-	refuse_blob(&b, IMAGE_VMDK, "size over the bound", "grain 7 has 5000 compressed bytes, which cannot be");
+	refuse_blob(&b, IMAGE_VMDK, "size over the bound",
+		    "grain 7 has 5000 compressed bytes, which cannot be");
 	le32_put(marker + 8, size);
 	b.n -= 512;
-	refuse_blob(&b, IMAGE_VMDK, "end cut", "has no footer where its header says that one is; is it truncated?");
+	refuse_blob(&b, IMAGE_VMDK, "end cut",
+		    "has no footer where its header says that one is; is it truncated?");
 	b.n += 512;
 	le64_put(b.p + b.n - 1024 + 56, UINT64_MAX);
-	refuse_blob(&b, IMAGE_VMDK, "footer in footer", "its footer says that there is another footer");
+	refuse_blob(&b, IMAGE_VMDK, "footer in footer",
+		    "its footer says that there is another footer");
 	blob_done(&b);
 	b = build_stream(true, true, NULL);
 	le64_put(b.p + 20, 8192);
 	le64_put(b.p + b.n - 1024 + 20, 8192);
-	refuse_blob(&b, IMAGE_VMDK, "grain over 2 MiB", "its grain size, 8192 sectors, is not a power of two up to 4096");
+	refuse_blob(&b, IMAGE_VMDK, "grain over 2 MiB",
+		    "its grain size, 8192 sectors, is not a power of two up to 4096");
 	blob_done(&b);
 	folder_end();
 }
@@ -437,7 +477,8 @@ static void test_inflate_takes_exactly_a_unit(void)
 	CU_ASSERT_EQUAL(inflate_exactly(in, n, out, 1000), 0);
 }
 
-/* --- the refuse list: descriptors and paths ------------------------------------------------------------------------*/
+/* --- the refuse list: descriptors and paths
+ * ------------------------------------------------------------------------*/
 
 static void refuse_extents(const char *what, const char *extents, const char *words)
 {
@@ -450,26 +491,40 @@ static void test_vmdk_refuses_wrong_extents(void)
 	folder_begin();
 	save_sectors("f.vmdk", 0, 16, 0);
 	refuse_extents("flat past its file", "RW 17 FLAT \"f.vmdk\" 0",
-		       "says that f.vmdk has 17 sectors from sector 0 on, but the file has only 8192 bytes; is it truncated?");
-	refuse_extents("flat past its file", "RW 16 FLAT \"f.vmdk\" 1", "has 16 sectors from sector 1 on");
-	refuse_extents("offset overflow", "RW 16 FLAT \"f.vmdk\" 9223372036854775807", "the extent's offset is not a number of sectors");
-	refuse_extents("sectors 0", "RW 0 FLAT \"f.vmdk\" 0", "the extent's number of sectors is not a number from 1 to");
-	refuse_extents("sectors negative", "RW -1 FLAT \"f.vmdk\" 0", "the extent's number of sectors is not a number");
-	refuse_extents("sectors overflow", "RW 36028797018963968 ZERO", "the extent's number of sectors is not a number");
-	refuse_extents("sum overflow", "RW 137438953472 ZERO\nRW 1 ZERO", "its extents add up to more than 64 TiB");
-	refuse_extents("missing file", "RW 1 FLAT \"gone.vmdk\" 0", "gone.vmdk: there is no such file");
-	refuse_extents("no quotes", "RW 1 FLAT f.vmdk 0", "the extent's file name in quotes is missing");
-	refuse_extents("open quote", "RW 1 FLAT \"f.vmdk 0", "the extent's file name has no closing quote");
+		       "says that f.vmdk has 17 sectors from sector 0 on, but the file has only "
+		       "8192 bytes; is it truncated?");
+	refuse_extents("flat past its file", "RW 16 FLAT \"f.vmdk\" 1",
+		       "has 16 sectors from sector 1 on");
+	refuse_extents("offset overflow", "RW 16 FLAT \"f.vmdk\" 9223372036854775807",
+		       "the extent's offset is not a number of sectors");
+	refuse_extents("sectors 0", "RW 0 FLAT \"f.vmdk\" 0",
+		       "the extent's number of sectors is not a number from 1 to");
+	refuse_extents("sectors negative", "RW -1 FLAT \"f.vmdk\" 0",
+		       "the extent's number of sectors is not a number");
+	refuse_extents("sectors overflow", "RW 36028797018963968 ZERO",
+		       "the extent's number of sectors is not a number");
+	refuse_extents("sum overflow", "RW 137438953472 ZERO\nRW 1 ZERO",
+		       "its extents add up to more than 64 TiB");
+	refuse_extents("missing file", "RW 1 FLAT \"gone.vmdk\" 0",
+		       "gone.vmdk: there is no such file");
+	refuse_extents("no quotes", "RW 1 FLAT f.vmdk 0",
+		       "the extent's file name in quotes is missing");
+	refuse_extents("open quote", "RW 1 FLAT \"f.vmdk 0",
+		       "the extent's file name has no closing quote");
 	refuse_extents("empty name", "RW 1 FLAT \"\" 0", "the extent's file name is empty");
-	refuse_extents("something behind", "RW 1 FLAT \"f.vmdk\" 0 0", "something follows the extent that is not known");
+	refuse_extents("something behind", "RW 1 FLAT \"f.vmdk\" 0 0",
+		       "something follows the extent that is not known");
 	refuse_extents("type", "RW 1 QUUX \"f.vmdk\" 0", "the extent type QUUX is not known");
 	refuse_extents("noaccess", "NOACCESS 1 FLAT \"f.vmdk\" 0", "the extent is marked NOACCESS");
 	refuse_extents("the same part twice", "RW 8 FLAT \"f.vmdk\" 0\nRW 8 FLAT \"f.vmdk\" 7",
 		       "two of its extents are the same part of f.vmdk");
 	refuse_extents("itself", "RW 1 FLAT \"d.vmdk\" 0", "names itself as an extent");
-	refuse_extents("not sparse", "RW 16 SPARSE \"f.vmdk\"", "is not a sparse extent, though the descriptor says so");
-	refuse_extents("not COWD", "RW 16 VMFSSPARSE \"f.vmdk\"", "is not a COWD extent, though the descriptor says so");
-	refuse_extents("sesparse", "RW 16 SESPARSE \"f.vmdk\"", "is a snapshot in the SESPARSE format, which may hold a log");
+	refuse_extents("not sparse", "RW 16 SPARSE \"f.vmdk\"",
+		       "is not a sparse extent, though the descriptor says so");
+	refuse_extents("not COWD", "RW 16 VMFSSPARSE \"f.vmdk\"",
+		       "is not a COWD extent, though the descriptor says so");
+	refuse_extents("sesparse", "RW 16 SESPARSE \"f.vmdk\"",
+		       "is a snapshot in the SESPARSE format, which may hold a log");
 	refuse_extents("RDM", "RW 16 VMFSRDM \"f.vmdk\"", "is a raw device mapping (RDM)");
 	refuse_extents("nonsense", "hello", "it is neither a setting nor an extent");
 	refuse_extents("none", "", "its descriptor has no extents");
@@ -486,9 +541,12 @@ static void test_vmdk_refuses_the_same_sparse_file_twice(void)
 	snprintf(path, sizeof(path), "%s/s.vmdk", test_dir);
 	snprintf(other, sizeof(other), "%s/hard.vmdk", test_dir);
 	CU_ASSERT_EQUAL(link(path, other), 0);
-	refuse_extents("twice", "RW 2048 SPARSE \"s.vmdk\"\nRW 2048 SPARSE \"s.vmdk\"", "has the extent file s.vmdk twice");
-	refuse_extents("by a hard link", "RW 2048 SPARSE \"s.vmdk\"\nRW 2048 SPARSE \"hard.vmdk\"", "has the extent file hard.vmdk twice");
-	refuse_extents("sparse, then flat", "RW 2048 SPARSE \"s.vmdk\"\nRW 1 FLAT \"s.vmdk\" 0", "two of its extents are the same part");
+	refuse_extents("twice", "RW 2048 SPARSE \"s.vmdk\"\nRW 2048 SPARSE \"s.vmdk\"",
+		       "has the extent file s.vmdk twice");
+	refuse_extents("by a hard link", "RW 2048 SPARSE \"s.vmdk\"\nRW 2048 SPARSE \"hard.vmdk\"",
+		       "has the extent file hard.vmdk twice");
+	refuse_extents("sparse, then flat", "RW 2048 SPARSE \"s.vmdk\"\nRW 1 FLAT \"s.vmdk\" 0",
+		       "two of its extents are the same part");
 	blob_done(&b);
 	folder_end();
 }
@@ -508,21 +566,30 @@ static void test_vmdk_never_leaves_its_folder(void)
 	CU_ASSERT_EQUAL(symlink("..", path), 0);
 	snprintf(path, sizeof(path), "%s/in/fifo.vmdk", test_dir);
 	CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
-	refuse_extents("absolute", "RW 1 FLAT \"/etc/hostname\" 0", "names the extent /etc/hostname by an absolute path");
-	refuse_extents("drive", "RW 1 FLAT \"C:\\disk.vmdk\" 0", "names the extent C:/disk.vmdk by an absolute path");
+	refuse_extents("absolute", "RW 1 FLAT \"/etc/hostname\" 0",
+		       "names the extent /etc/hostname by an absolute path");
+	refuse_extents("drive", "RW 1 FLAT \"C:\\disk.vmdk\" 0",
+		       "names the extent C:/disk.vmdk by an absolute path");
 	refuse_extents("backslash root", "RW 1 FLAT \"\\etc\\hostname\" 0", "by an absolute path");
-	refuse_extents("dot dot", "RW 1 FLAT \"../out.vmdk\" 0", "names the extent ../out.vmdk, which is outside its folder");
-	refuse_extents("dot dot", "RW 1 FLAT \"in\\..\\..\\out.vmdk\" 0", "which is outside its folder");
-	refuse_extents("dot dot at the end", "RW 1 FLAT \"in/..\" 0", "which is outside its folder");
-	refuse_extents("link", "RW 1 FLAT \"in/link.vmdk\" 0", "in/link.vmdk: a symbolic link is on the way to it");
-	refuse_extents("link to a folder", "RW 1 FLAT \"in/dirlink/out.vmdk\" 0", "a symbolic link is on the way to it");
+	refuse_extents("dot dot", "RW 1 FLAT \"../out.vmdk\" 0",
+		       "names the extent ../out.vmdk, which is outside its folder");
+	refuse_extents("dot dot", "RW 1 FLAT \"in\\..\\..\\out.vmdk\" 0",
+		       "which is outside its folder");
+	refuse_extents("dot dot at the end", "RW 1 FLAT \"in/..\" 0",
+		       "which is outside its folder");
+	refuse_extents("link", "RW 1 FLAT \"in/link.vmdk\" 0",
+		       "in/link.vmdk: a symbolic link is on the way to it");
+	refuse_extents("link to a folder", "RW 1 FLAT \"in/dirlink/out.vmdk\" 0",
+		       "a symbolic link is on the way to it");
 	refuse_extents("FIFO", "RW 1 FLAT \"in/fifo.vmdk\" 0", "in/fifo.vmdk: not a regular file");
 	refuse_extents("folder", "RW 1 FLAT \"in\" 0", "in: not a regular file");
 	snprintf(path, sizeof(path), "%s/alias.vmdk", test_dir);
 	snprintf(target, sizeof(target), "%s/in/real.vmdk", test_dir);
 	CU_ASSERT_EQUAL(symlink(target, path), 0);
-	refuse_file("alias.vmdk", IMAGE_RAW, "the image itself a link", "a symbolic link is on the way to it");
-	refuse_file("../x", IMAGE_RAW, "the image itself outside", "lies outside the image's directory");
+	refuse_file("alias.vmdk", IMAGE_RAW, "the image itself a link",
+		    "a symbolic link is on the way to it");
+	refuse_file("../x", IMAGE_RAW, "the image itself outside",
+		    "lies outside the image's directory");
 	folder_end();
 }
 
@@ -541,20 +608,31 @@ static void test_vmdk_refuses_wrong_descriptors(void)
 	struct blob nul;
 
 	folder_begin();
-	refuse_text("magic", "# something else\n", "is not a VMDK: it does not begin with \"# Disk DescriptorFile\"");
-	refuse_text("version", "# Disk DescriptorFile\nversion=9\n", "its descriptor has the unknown version 9");
+	refuse_text("magic", "# something else\n",
+		    "is not a VMDK: it does not begin with \"# Disk DescriptorFile\"");
+	refuse_text("version", "# Disk DescriptorFile\nversion=9\n",
+		    "its descriptor has the unknown version 9");
 	refuse_text("no CID", HEAD "createType=\"vmfs\"\n" TAIL, "its descriptor has no CID");
-	refuse_text("CID", HEAD "CID=xyz\n", "line 3 of its descriptor: the CID is not a hexadecimal number of 32 bits");
+	refuse_text("CID", HEAD "CID=xyz\n",
+		    "line 3 of its descriptor: the CID is not a hexadecimal number of 32 bits");
 	refuse_text("CID long", HEAD "CID=123456789\n", "the CID is not a hexadecimal number");
-	refuse_text("CID twice", HEAD "CID=1\nCID=2\n", "line 4 of its descriptor: the CID stands there twice");
-	refuse_text("parentCID twice", HEAD "parentCID=1\nparentCID=ffffffff\n", "the parentCID stands there twice");
-	refuse_text("createType twice", HEAD "createType=\"vmfs\"\ncreateType=\"vmfs\"\n", "the createType stands there twice");
+	refuse_text("CID twice", HEAD "CID=1\nCID=2\n",
+		    "line 4 of its descriptor: the CID stands there twice");
+	refuse_text("parentCID twice", HEAD "parentCID=1\nparentCID=ffffffff\n",
+		    "the parentCID stands there twice");
+	refuse_text("createType twice", HEAD "createType=\"vmfs\"\ncreateType=\"vmfs\"\n",
+		    "the createType stands there twice");
 	refuse_text("no createType", HEAD "CID=1\n" TAIL, "its descriptor has no createType");
-	refuse_text("createType", HEAD "CID=1\ncreateType=\"quux\"\n", "the createType quux is not known");
-	refuse_text("seSparse", HEAD "CID=1\ncreateType=\"seSparse\"\n", "is a snapshot in the SESPARSE format");
-	refuse_text("fullDevice", HEAD "createType=\"fullDevice\"\n", "has its data on a device (RDM, createType fullDevice)");
-	refuse_text("vmfsRDM", HEAD "createType=\"vmfsRDMP\"\n", "has its data on a device (RDM, createType vmfsRDMP)");
-	refuse_text("encrypted", HEAD "encryptionKeys=\"vmware:key/list/...\"\n", "is encrypted; remove the encryption in VMware first");
+	refuse_text("createType", HEAD "CID=1\ncreateType=\"quux\"\n",
+		    "the createType quux is not known");
+	refuse_text("seSparse", HEAD "CID=1\ncreateType=\"seSparse\"\n",
+		    "is a snapshot in the SESPARSE format");
+	refuse_text("fullDevice", HEAD "createType=\"fullDevice\"\n",
+		    "has its data on a device (RDM, createType fullDevice)");
+	refuse_text("vmfsRDM", HEAD "createType=\"vmfsRDMP\"\n",
+		    "has its data on a device (RDM, createType vmfsRDMP)");
+	refuse_text("encrypted", HEAD "encryptionKeys=\"vmware:key/list/...\"\n",
+		    "is encrypted; remove the encryption in VMware first");
 	memset(large, '#', VMDK_DESCRIPTOR_MAX + 1);
 	large[VMDK_DESCRIPTOR_MAX + 1] = '\0';
 	refuse_text("large", large, "too large (over 1 MiB) for a descriptor");
@@ -593,8 +671,10 @@ static void test_vmdk_refuses_other_extents_in_an_embedded_descriptor(void)
 	struct blob b = build_vmdk(3, 8, 1, NONE);
 
 	folder_begin();
-	build_descriptor((char *)b.p + 512, 2048, "monolithicSparse", 1, NONE, "RW 2048 FLAT \"/etc/passwd\" 0");
-	refuse_blob(&b, IMAGE_VMDK, "embedded flat", "is inside of a sparse extent, but names other extents");
+	build_descriptor((char *)b.p + 512, 2048, "monolithicSparse", 1, NONE,
+			 "RW 2048 FLAT \"/etc/passwd\" 0");
+	refuse_blob(&b, IMAGE_VMDK, "embedded flat",
+		    "is inside of a sparse extent, but names other extents");
 	blob_done(&b);
 	folder_end();
 }
@@ -647,11 +727,14 @@ static void test_vmdk_check_finds(void)
 }
 
 UNIT_MAIN(UNIT(test_vmdk_reads_monolithic_sparse), UNIT(test_vmdk_child_reads_its_parent),
-	  UNIT(test_vmdk_reads_stream_optimized), UNIT(test_vmdk_reads_cowd), UNIT(test_vmdk_reads_many_extents),
-	  UNIT(test_vmdk_virtualbox_rounds_its_capacity), UNIT(test_vmdk_uses_the_other_tables_when_the_first_are_broken),
-	  UNIT(test_vmdk_refuses_what_is_wrong), UNIT(test_vmdk_refuses_shared_tables), UNIT(test_vmdk_truncated_says_so),
-	  UNIT(test_vmdk_refuses_wrong_streams), UNIT(test_vmdk_damaged_unit_does_not_inflate),
-	  UNIT(test_inflate_takes_exactly_a_unit), UNIT(test_vmdk_refuses_wrong_extents),
-	  UNIT(test_vmdk_refuses_the_same_sparse_file_twice), UNIT(test_vmdk_never_leaves_its_folder),
-	  UNIT(test_vmdk_refuses_wrong_descriptors), UNIT(test_vmdk_limits_the_number_of_extents),
-	  UNIT(test_vmdk_refuses_other_extents_in_an_embedded_descriptor), UNIT(test_vmdk_check_finds))
+	  UNIT(test_vmdk_reads_stream_optimized), UNIT(test_vmdk_reads_cowd),
+	  UNIT(test_vmdk_reads_many_extents), UNIT(test_vmdk_virtualbox_rounds_its_capacity),
+	  UNIT(test_vmdk_uses_the_other_tables_when_the_first_are_broken),
+	  UNIT(test_vmdk_refuses_what_is_wrong), UNIT(test_vmdk_refuses_shared_tables),
+	  UNIT(test_vmdk_truncated_says_so), UNIT(test_vmdk_refuses_wrong_streams),
+	  UNIT(test_vmdk_damaged_unit_does_not_inflate), UNIT(test_inflate_takes_exactly_a_unit),
+	  UNIT(test_vmdk_refuses_wrong_extents), UNIT(test_vmdk_refuses_the_same_sparse_file_twice),
+	  UNIT(test_vmdk_never_leaves_its_folder), UNIT(test_vmdk_refuses_wrong_descriptors),
+	  UNIT(test_vmdk_limits_the_number_of_extents),
+	  UNIT(test_vmdk_refuses_other_extents_in_an_embedded_descriptor),
+	  UNIT(test_vmdk_check_finds))
