@@ -322,7 +322,7 @@ check "and still makes disks" grep -q '^sanboot' "$TMP/user"
 # --- no image, a taken port, state that survives ---------------------------------------------------------------------
 kill "$daemon" && wait "$daemon"
 config && sed -i '/^image = one$/d' "$C"
-in_ns srv socat TCP-LISTEN:8001,fork,reuseaddr /dev/null &
+ip netns exec "$(ns srv)" socat TCP-LISTEN:8001,fork,reuseaddr /dev/null &
 at_exit kill $!
 wait_for 5 in_ns srv ss -Hltn 'sport = 8001'
 sleep 0.2
