@@ -49,7 +49,6 @@ struct dhcp_stats {
 	uint32_t offers;	/* offered and not taken yet */
 	uint32_t quarantined;	/* addresses declined or found in use */
 	uint64_t addresses;	/* in all ranges */
-	uint32_t rogue_servers; /* other DHCP servers seen by the last scan */
 };
 
 /* `config` stays valid until dhcp_server_reload() with another or dhcp_server_free(). */
