@@ -97,3 +97,14 @@ printf '%s\n' '# Disk DescriptorFile' version=1 CID=00000001 parentCID=ffffffff 
 "$BOOTWELL" image convert z.vmdk ours.raw
 check "a ZERO extent takes its place" python3 -c "d = open('ours.raw', 'rb').read(); assert d == b'Z' * 65536 + bytes(131072) + b'Z' * 65536"
 refuse "QEMU still leaves it out" qemu-img compare -q -f vmdk -F raw z.vmdk ours.raw
+
+# COWD, which nothing in Debian writes: one of the fuzzers' seeds, as QEMU reads it
+python3 - "$TOP/tests/fuzz/corpus/vmdk_descriptor/cowd" <<'PY'
+import sys
+text, data = open(sys.argv[1], "rb").read().split(b"\0", 1)
+open("cowd.vmdk", "wb").write(text)
+open("b", "wb").write(data)
+PY
+"$BOOTWELL" image convert cowd.vmdk ours.raw
+check "QEMU and we see the same in a COWD" qemu-img compare -q -f vmdk -F raw cowd.vmdk ours.raw
+check "and it has data" python3 -c "assert any(open('ours.raw', 'rb').read())"
