@@ -373,9 +373,7 @@ void boot_tftp_started(struct boot *boot, uint32_t address, const char *file)
 		client->state = BOOT_LOADING;
 }
 
-/* --- the script
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- the script ------------------------------------------------------------------------------- */
 
 static void send_message(const char *client, const char *message, bool retry, boot_script_fn done,
 			 void *arg)
@@ -443,6 +441,7 @@ static void disk_ready(void *arg, struct boot_disk_job *job, int result)
 		return;
 	boot->stats.target_ns += job->took_ns;
 	client->has_target = !result;
+	client->disk_failed = false;
 	client->logged_in = false;
 	client->session_address[0] = '\0';
 	if (result) {
@@ -523,6 +522,7 @@ static void start_disk(struct boot *boot, struct boot_client *client,
 		       const struct config_profile *profile, const char *image)
 {
 	char error[CATALOGUE_ERROR_MAX];
+	struct store_session session;
 	struct catalogue_chain chain;
 	struct boot_disk_job *job;
 
@@ -556,6 +556,11 @@ static void start_disk(struct boot *boot, struct boot_client *client,
 		boot_failed(boot, client, "the server is out of memory", true);
 		return;
 	}
+	if (boot_session_of(boot, client, &session) > 0 && boot_session_job(&session, job, error)) {
+		free(job);
+		boot_failed(boot, client, error, false);
+		return;
+	}
 	client->state = BOOT_PREPARING;
 	boot_disks_queue(boot->disks, job);
 }
@@ -568,6 +573,8 @@ static const char *refuse(const struct boot *boot, const struct boot_client *cli
 		return NULL;
 	if (client->rec.address && client->rec.address != address)
 		return "this PC was given another address than the one that asks; restart it";
+	if (boot->committing == client->rec.id)
+		return "what it changed is being committed to its image; this takes some minutes";
 	if (client->logged_in && client->ipxe_seen_ns < client->logged_in_ns)
 		return "its disk is in use by a session that still runs; restart the PC to end it";
 	return NULL;
@@ -592,6 +599,7 @@ void boot_script_image(struct boot *boot, uint32_t address, const uint8_t mac[6]
 		       const char *image, boot_script_fn done, void *arg)
 {
 	struct boot_client *client = find_client(boot, address, mac);
+	struct store_session session = {};
 	const struct config_profile *profile;
 	const char *why;
 
@@ -613,8 +621,11 @@ void boot_script_image(struct boot *boot, uint32_t address, const uint8_t mac[6]
 	}
 	client->server = server;
 	profile = boot_profile(boot, boot_section(boot, client), &client->rec);
-	if (!image && boot_send_capture(boot, client, profile, done, arg))
+	if (boot_session_of(boot, client, &session) > 0) {
+		image = session.image;
+	} else if (!image && boot_send_capture(boot, client, profile, done, arg)) {
 		return;
+	}
 	if (!image && profile->images > 1 && client->state != BOOT_PREPARING) {
 		boot_send_menu(boot, client, profile, done, arg);
 		return;
@@ -623,6 +634,10 @@ void boot_script_image(struct boot *boot, uint32_t address, const uint8_t mac[6]
 	if (client->state == BOOT_PREPARING)
 		return;
 	begin_steps(client);
+	if (image && !strcmp(image, session.image)) {
+		start_disk(boot, client, profile, image);
+		return;
+	}
 	if (!profile->images) {
 		boot_failed(boot, client,
 			    "no image is chosen for it: write image = NAME into [group default] or "

@@ -131,6 +131,24 @@ int boot_change(struct boot *boot, const char *name, const struct boot_change *c
 /* Forgets a client and removes its target. -EBUSY while it runs. */
 int boot_remove(struct boot *boot, const char *name, char error[BOOT_ERROR_MAX]);
 
+/*
+ * Super clients. begin: the PC's next boots are the update session of `image`, in a write-back of its own that is kept;
+ * end: it boots as before, what it changed is dropped at its next session. -EBUSY: the image or the PC has a session.
+ */
+int boot_session_begin(struct boot *boot, const char *client, const char *image, char error[BOOT_ERROR_MAX]);
+int boot_session_end(struct boot *boot, const char *image, char error[BOOT_ERROR_MAX]);
+/*
+ * For a commit: the session's PC is off, gets no disk from now on, and its target goes, so that all that it wrote is in the
+ * store. `done` is called with the outcome, from the loop. -EBUSY: it runs, or something is being committed.
+ */
+int boot_session_freeze(struct boot *boot, const struct store_session *session,
+			void (*done)(void *arg, int result, const char *error), void *arg,
+			char error[BOOT_ERROR_MAX]);
+void boot_session_thaw(struct boot *boot);
+
+/* Does a PC's target serve this generation (or one that is not known: taken over from an earlier run)? */
+bool boot_uses_generation(const struct boot *boot, const char *image, uint32_t generation);
+
 /* May the PC at that address upload an image? 0 and its name, or -EACCES with the sentence. */
 int boot_may_upload(struct boot *boot, uint32_t address, char ret_name[CONFIG_HOST_MAX],
 		    char error[BOOT_ERROR_MAX]);

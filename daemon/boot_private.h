@@ -25,6 +25,8 @@ struct boot {
 
 	unsigned int adopted, adopted_running; /* targets that an earlier run left */
 
+	int64_t committing; /* client whose session is being committed: it must not start; 0 none */
+
 	struct loop_source *timer; /* polling */
 	struct boot_poll *poll;    /* the look that is under way on a helper thread */
 	uint64_t slow_poll_ns;     /* CLOCK_MONOTONIC of the last look at everybody */
@@ -44,6 +46,12 @@ void boot_send_menu(struct boot *boot, struct boot_client *client,
 /* True, and the script of the capture system is sent, when the PC's disk is to be captured: boot_upload.c. */
 bool boot_send_capture(struct boot *boot, struct boot_client *client,
 		       const struct config_profile *profile, boot_script_fn done, void *arg);
+
+/* The update session of a PC, boot_session.c: what it boots instead of anything else. 1, 0, -errno. */
+int boot_session_of(struct boot *boot, const struct boot_client *client, struct store_session *ret);
+/* Makes the PC's disk the session's. -ESTALE with the sentence: the image has moved on. */
+int boot_session_job(const struct store_session *session, struct boot_disk_job *job,
+		     char error[BOOT_ERROR_MAX]);
 
 /* Looks often for a while: something happens. */
 void boot_watch_arm(struct boot *boot);

@@ -419,6 +419,8 @@ static void close_all(struct extras *x)
 	loop_source_free(x->retry);
 	dhcp_scan_free(d->scan);
 	dhcp_server_free(d->dhcp); /* commits what it has, which may register PCs with boot */
+	upload_service_stop(d->uploads);
+	commit_service_stop(d->commits);
 	boot_free(d->boot);	   /* answers who waits for a script: before those who asked are gone */
 	tftp_server_free(d->tftp);
 	http_free(d->http);
@@ -428,6 +430,8 @@ static void close_all(struct extras *x)
 		target_rescue(d->targets,
 			      5); /* a helper thread that hangs in the kernel would hang the stop */
 	loop_free(d->loop);
+	upload_service_free(d->uploads);
+	commit_service_free(d->commits);
 	targets_free(d->targets);
 	catalogue_free(d->catalogue);
 	store_free(d->store);
@@ -455,6 +459,11 @@ static int serve(struct daemon *d)
 		r = drop_privileges(d->config);
 	if (!r)
 		r = open_events(&x);
+	if (!r) {
+		r = commit_service_new(&d->commits, &(struct commit_parts){.loop = d->loop, .boot = d->boot,
+									   .catalogue = d->catalogue, .store = d->store,
+									   .config = &d->config});
+	}
 	if (!r) {
 		open_uploads(d); /* after privileges are dropped: its threads have what we have then */
 		boot_adopt(d->boot);

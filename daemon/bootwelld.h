@@ -8,6 +8,7 @@
 
 #include "daemon/boot.h"
 #include "daemon/catalogue.h"
+#include "daemon/commit_service.h"
 #include "daemon/config.h"
 #include "daemon/dhcp_scan.h"
 #include "daemon/dhcp_server.h"
@@ -31,6 +32,7 @@ struct daemon {
 	struct tftp_server *tftp;
 	struct http *http;    /* NULL: its port is taken */
 	struct http *control; /* the unix socket */
+	struct commit_service *commits;
 	struct upload_service *uploads; /* NULL: its port is taken, or the folder of images is not there */
 	char upload_problem[512];       /* why; "" */
 

@@ -9,7 +9,8 @@
 #include "daemon/config_value.h"
 
 static const char usage[] = "image list | add NAME FILE [--format raw|vhd|vmdk] [--size BYTES] | "
-			    "remove NAME | rename NAME TO | rollback NAME [GENERATION]   [--json]\n"
+			    "remove NAME | rename NAME TO | rollback NAME [GENERATION] | "
+			    "commit NAME [--format vmdk|vhd] [--yes]   [--json]\n"
 			    "FILE is the name of a file beneath the folder of [images] path";
 
 static void print_list(const json_t *images)
@@ -168,9 +169,7 @@ int cli_catalogue(int argc, char **argv)
 		return rollback(argv[2], argc == 4 ? argv[3] : NULL, json);
 	if (argc == 4 && !strcmp(argv[1], "rename"))
 		return rename_image(argv[2], argv[3], json);
-	if (argc > 1 && !strcmp(argv[1], "commit")) {
-		fprintf(stderr, "bootwell: image %s is not there yet\n", argv[1]);
-		return CLI_FAILED;
-	}
+	if (argc > 2 && !strcmp(argv[1], "commit"))
+		return cli_commit(argc - 1, argv + 1, json);
 	return cli_usage(usage);
 }

@@ -9,7 +9,7 @@
 static const char usage[] =
 	"client list | show NAME | set NAME SETTING=VALUE... | remove NAME | wake NAME   [--json]\n"
 	"settings: name=NAME image=IMAGE|- group=GROUP|- keep=yes|no|- upload=yes|no|- "
-	"write-back=drop   (-: what the configuration says)";
+	"write-back=drop update-image=IMAGE|-   (-: what the configuration says)";
 
 static const char *yes_no(const json_t *object, const char *key)
 {
@@ -143,6 +143,47 @@ static bool take_setting(json_t *body, const char *setting)
 	return false;
 }
 
+/* update-image=IMAGE makes it the super client of an image, update-image=- ends that. */
+static int set_session(const char *name, const char *image, bool json)
+{
+	char escaped[200], path[256], own[128];
+	json_t *answer, *body = NULL;
+	const char *method = "DELETE";
+	int r;
+
+	if (!strcmp(image, "-")) {
+		cli_escape(escaped, sizeof(escaped), name);
+		snprintf(path, sizeof(path), "/api/clients/%s", escaped);
+		r = cli_ask("GET", path, NULL, &answer);
+		if (r)
+			return r;
+		snprintf(own, sizeof(own), "%s", cli_text(answer, "update_image", ""));
+		json_decref(answer);
+		if (!own[0]) {
+			fprintf(stderr, "bootwell: %s is not updating an image\n", name);
+			return CLI_FAILED;
+		}
+		image = own;
+	} else {
+		method = "POST";
+		body = json_pack("{s:s}", "client", name);
+	}
+	cli_escape(escaped, sizeof(escaped), image);
+	snprintf(path, sizeof(path), "/api/images/%s/session", escaped);
+	r = cli_ask(method, path, body, &answer);
+	if (r)
+		return r;
+	if (json)
+		cli_print_json(answer);
+	else if (body)
+		printf("%s is the super client of %s now: start it, change what is to change, shut it down, then \"bootwell image commit "
+		       "%s\"\n", name, image, image);
+	else
+		printf("%s boots as the others do again; what it changed is dropped\n", name);
+	json_decref(answer);
+	return CLI_OK;
+}
+
 static int set(const char *path, int argc, char **argv, bool json)
 {
 	json_t *body = json_object(), *client;
@@ -209,7 +250,9 @@ int cli_client(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "show"))
 		return show(path, json);
 	if (argc > 3 && !strcmp(argv[1], "set"))
-		return set(path, argc - 3, argv + 3, json);
+		return argc == 4 && !strncmp(argv[3], "update-image=", 13) && argv[3][13] ?
+			       set_session(argv[2], argv[3] + 13, json) :
+			       set(path, argc - 3, argv + 3, json);
 	if (argc == 3 && !strcmp(argv[1], "remove"))
 		return simple("DELETE", path, json, "removed");
 	if (argc == 3 && !strcmp(argv[1], "wake")) {

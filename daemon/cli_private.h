@@ -24,6 +24,9 @@ const char *cli_text(const json_t *object, const char *key, const char *none);
 /* Bytes for a person: 512, 1.5K, 20G. */
 const char *cli_size(char buffer[16], double bytes);
 
+/* image commit NAME ...: cli_commit.c */
+int cli_commit(int argc, char **argv, bool json);
+
 /* Complains about wrong usage. */
 int cli_usage(const char *text);
 

@@ -151,6 +151,7 @@ struct config {
 
 	/* [images] [write-back] [cache] */
 	char images_path[256];
+	uint32_t keep_generations; /* of an image after a commit; older ones that nobody uses go; 0: all stay */
 	char store_path[256];    /* a file */
 	uint64_t store_size;     /* bytes */
 	uint64_t image_ram;      /* bytes */

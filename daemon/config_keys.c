@@ -457,6 +457,7 @@ static const struct key keys[] = {
 	IN_CONFIG(SECTION_ISCSI, "port", key_port, iscsi_port),
 	IN_CONFIG(SECTION_ISCSI, "prefix", key_iqn, iqn_prefix),
 	IN_CONFIG(SECTION_IMAGES, "path", key_path, images_path),
+	{SECTION_IMAGES, "keep-generations", key_u32, offsetof(struct config, keep_generations), 1000},
 	IN_CONFIG(SECTION_WRITE_BACK, "path", key_path, store_path),
 	IN_CONFIG(SECTION_WRITE_BACK, "size", key_size, store_size),
 	IN_CONFIG(SECTION_CACHE, "image_ram", key_size, image_ram),

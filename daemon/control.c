@@ -378,6 +378,39 @@ static void delete_image(struct daemon *d, struct http_request *request, const c
 		reply_json(request, 200, json_pack("{s:s}", "removed", name));
 }
 
+/*
+ * POST /api/images/NAME/session {"client":text} and DELETE: the super client. POST /api/images/NAME/commit
+ * {"format":text, "look":bool} and DELETE: begins, stops. GET says how it goes.
+ */
+static void on_session(struct daemon *d, struct http_request *request, const char *image, bool commit)
+{
+	bool begin = !strcmp(http_method(request), "POST");
+	json_t *body = begin ? take_body(request) : json_object();
+	const char *client = NULL, *format = NULL;
+	char error[BOOT_ERROR_MAX] = "";
+	int r;
+
+	if (!body)
+		return;
+	if (!take_string(body, "client", &client) || !take_string(body, "format", &format) || (begin && !commit && !client)) {
+		r = -EINVAL;
+		snprintf(error, sizeof(error), "a session needs a client; a commit may have format and look");
+	} else if (commit && begin) {
+		r = commit_service_begin(d->commits, image, format ? format : "", json_is_true(json_object_get(body, "look")), error);
+	} else if (commit) {
+		r = commit_service_cancel(d->commits, image, error);
+	} else if (begin) {
+		r = boot_session_begin(d->boot, client, image, error);
+	} else {
+		r = boot_session_end(d->boot, image, error);
+	}
+	if (r)
+		refuse(request, status_of(r), error);
+	else
+		reply_json(request, 200, commit ? commit_service_json(d->commits) : json_pack("{s:s}", "image", image));
+	json_decref(body);
+}
+
 /* POST /api/images/NAME/rollback {"generation":n}, /api/images/NAME/rename {"to":text} */
 static void change_image(struct daemon *d, struct http_request *request, const char *name, const char *what)
 {
@@ -415,8 +448,12 @@ static void on_image(struct daemon *d, struct http_request *request, const char 
 	const char *method = http_method(request), *slash = name ? strchr(name, '/') : NULL;
 	char image[CONFIG_NAME_MAX];
 
+	if (slash && (size_t)(slash - name) < sizeof(image))
+		snprintf(image, sizeof(image), "%.*s", (int)(slash - name), name);
 	if (!strcmp(method, "GET") && !name)
 		reply_json(request, 200, status_images(d));
+	else if (!strcmp(method, "GET") && slash && !strcmp(slash, "/commit"))
+		reply_json(request, 200, commit_service_json(d->commits));
 	else if (!strcmp(method, "GET"))
 		refuse(request, 404, "there is nothing here");
 	else if (!may_change(d, request))
@@ -424,10 +461,11 @@ static void on_image(struct daemon *d, struct http_request *request, const char 
 	else if (!strcmp(method, "POST") && !name)
 		post_image(d, request);
 	else if (!strcmp(method, "POST") && slash && (size_t)(slash - name) < sizeof(image) &&
-		 (!strcmp(slash, "/rollback") || !strcmp(slash, "/rename"))) {
-		snprintf(image, sizeof(image), "%.*s", (int)(slash - name), name);
+		 (!strcmp(slash, "/rollback") || !strcmp(slash, "/rename")))
 		change_image(d, request, image, slash + 1);
-	}
+	else if (slash && (size_t)(slash - name) < sizeof(image) && (!strcmp(slash, "/session") || !strcmp(slash, "/commit")) &&
+		 (!strcmp(method, "POST") || !strcmp(method, "DELETE")))
+		on_session(d, request, image, !strcmp(slash, "/commit"));
 	else if (!strcmp(method, "DELETE") && name && !slash)
 		delete_image(d, request, name);
 	else

@@ -218,7 +218,7 @@ int ipxe_script_capture(char *ret, size_t size, const char *client, uint32_t ser
 	add_address(&s, server);
 	add(&s, ":%u/capture\n", http_port);
 	/* initrd= is what a UEFI kernel looks for. */
-	add(&s, "kernel ${base}/vmlinuz initrd=initrd.img console=ttyS0 console=tty0 loglevel=4 net.ifnames=0 bootwell.server=");
+	add(&s, "kernel ${base}/vmlinuz initrd=initrd.img console=ttyS0 console=tty0 loglevel=4 panic=10 net.ifnames=0 bootwell.server=");
 	add_address(&s, server);
 	add(&s, ":%u%s%s%s%s || goto failed\n", upload_port, *name ? " bootwell.name=" : "", name,
 	    *disk ? " bootwell.disk=" : "", disk);

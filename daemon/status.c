@@ -175,6 +175,7 @@ static json_t *client_json(const struct daemon *d, const struct boot_view *v)
 {
 	const struct store_client *c = v->client;
 	json_t *o = json_object(), *images = json_array();
+	struct store_session session;
 	struct stats_disk stats;
 
 	set_text(o, "name", c->name);
@@ -193,6 +194,8 @@ static json_t *client_json(const struct daemon *d, const struct boot_view *v)
 	json_object_set_new(o, "images", images);
 	json_object_set_new(o, "keep", json_boolean(v->profile->keep == CONFIG_YES));
 	json_object_set_new(o, "upload", json_boolean(v->profile->upload == CONFIG_YES));
+	if (store_session_by_client(d->store, c->id, &session) > 0)
+		set_text(o, "update_image", session.image);
 	set_text(o, "firmware", arch_name(c->arch));
 	set_text(o, "nbp", c->nbp);
 	json_object_set_new(o, "nbp_failed", json_boolean(c->nbp_failed));
@@ -419,6 +422,7 @@ json_t *status_all(struct daemon *d)
 	json_object_set_new(all, "tftp", tftp_json(d));
 	json_object_set_new(all, "images", status_images(d));
 	json_object_set_new(all, "uploads", uploads_json(d));
+	json_object_set_new(all, "commit", commit_service_json(d->commits));
 	json_object_set_new(all, "clients", status_clients(d));
 	json_object_set_new(all, "store", store_json(d));
 	for (unsigned int i = 0; (line = log_recent(i)); i++)

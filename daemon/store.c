@@ -46,6 +46,9 @@ static const char *const schema[] = {
 	"login_ns INTEGER NOT NULL,"
 	" first_read_ns INTEGER NOT NULL, failure TEXT NOT NULL);"
 	"CREATE INDEX boot_client ON boot (client, id);",
+	"CREATE TABLE session ("
+	" image TEXT PRIMARY KEY, client INTEGER NOT NULL UNIQUE REFERENCES client (id) ON DELETE CASCADE,"
+	" generation INTEGER NOT NULL, overlay TEXT NOT NULL, reset TEXT NOT NULL, started INTEGER NOT NULL);",
 };
 #define SCHEMA_VERSION ((int)(sizeof(schema) / sizeof(schema[0])))
 

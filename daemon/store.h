@@ -97,6 +97,23 @@ int store_image_make_current(struct store *store, int64_t id);
 int store_image_each(struct store *store, void (*fn)(void *arg, const struct store_image *image),
 		     void *arg);
 
+/*
+ * A super client: the one client whose write-back will be the next generation of an image. One for an image, one for a
+ * client. It lies on `generation`, in an overlay of its own, kept over reboots: store_session.c.
+ */
+struct store_session {
+	char image[64];
+	int64_t client;
+	uint32_t generation;
+	char overlay[40], reset[40]; /* UUIDs; `reset`: of this session, docs/handover.md */
+	int64_t started;
+};
+int store_session_put(struct store *store, const struct store_session *session); /* -EEXIST: image or client has one */
+int store_session_remove(struct store *store, const char *image);
+/* 1, 0, -errno. */
+int store_session_by_image(struct store *store, const char *image, struct store_session *ret);
+int store_session_by_client(struct store *store, int64_t client, struct store_session *ret);
+
 #define STORE_BOOTS_KEPT 50 /* of each client */
 
 /* Steps of a boot; one that has not happened is 0. CLOCK_REALTIME ns. Put again (by id) as its

@@ -262,7 +262,7 @@ int upload_service_new(struct upload_service **ret, const struct upload_service_
 	return 0;
 }
 
-void upload_service_free(struct upload_service *s)
+void upload_service_stop(struct upload_service *s)
 {
 	if (!s)
 		return;
@@ -271,8 +271,13 @@ void upload_service_free(struct upload_service *s)
 	pthread_cond_broadcast(&s->answered);
 	pthread_mutex_unlock(&s->lock);
 	upload_server_free(s->server);
-	/* Questions that the loop still has point here: it runs no more, so nothing reads them. */
-	service_free(s);
+	s->server = NULL;
+}
+
+void upload_service_free(struct upload_service *s)
+{
+	if (s)
+		service_free(s);
 }
 
 struct upload_store *upload_service_store(struct upload_service *s)

@@ -25,7 +25,9 @@ struct upload_service_parts {
 /* Opens the port of `[http] upload-port` and finishes what was cut off at its end. -errno with a sentence. */
 int upload_service_new(struct upload_service **ret, const struct upload_service_parts *parts,
 		       struct upload_error *error);
-/* Loop's thread. Uploads that are under way break off and can be gone on with. NULL is fine. */
+/* Loop's thread, while the loop is there. Uploads that are under way break off and can be gone on with. NULL is fine. */
+void upload_service_stop(struct upload_service *service);
+/* After loop_free(), which may still tell it something. */
 void upload_service_free(struct upload_service *service);
 struct upload_store *upload_service_store(struct upload_service *service);
 

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Update sessions: one PC (the super client) works on an image, and what it writes will be the next generation. It boots
+ * the image's generation of that moment from a write-back that is not its usual one, so its own kept data stay as they are.
+ * The write-back's UUID is derived from the PC's own, so a PC never has more than two; each session has a `reset` of its own
+ * that empties it at its first boot.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/boot_private.h"
+#include "daemon/log.h"
+
+int boot_session_of(struct boot *boot, const struct boot_client *client, struct store_session *ret)
+{
+	return store_session_by_client(boot->store, client->rec.id, ret);
+}
+
+int boot_session_job(const struct store_session *session, struct boot_disk_job *job, char error[BOOT_ERROR_MAX])
+{
+	if (job->chain.image.generation != session->generation) {
+		snprintf(error, BOOT_ERROR_MAX,
+			 "its update session lies on generation %u of %s, but the current one is %u: \"bootwell image rollback %s %u\", or "
+			 "end the session with \"bootwell client set %s update-image=-\"",
+			 session->generation, session->image, job->chain.image.generation, session->image, session->generation,
+			 job->name);
+		return -ESTALE;
+	}
+	job->keep = true;
+	snprintf(job->overlay, sizeof(job->overlay), "%s", session->overlay);
+	snprintf(job->reset, sizeof(job->reset), "%s", session->reset);
+	return 0;
+}
+
+static int fail(char error[BOOT_ERROR_MAX], int r, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(char error[BOOT_ERROR_MAX], int r, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error, BOOT_ERROR_MAX, format, args);
+	va_end(args);
+	return r;
+}
+
+/* The PC's own UUID with another version digit: 8, which RFC 9562 leaves to whoever uses it. */
+static int session_overlay(struct boot *boot, struct boot_client *client, char ret[40])
+{
+	if (!client->rec.overlay[0]) {
+		boot_uuid(client->rec.overlay);
+		if (boot_clients_put(boot->clients, &client->rec, NULL)) {
+			client->rec.overlay[0] = '\0';
+			return -EIO;
+		}
+	}
+	memcpy(ret, client->rec.overlay, 40);
+	ret[14] = '8';
+	return 0;
+}
+
+int boot_session_begin(struct boot *boot, const char *name, const char *image, char error[BOOT_ERROR_MAX])
+{
+	struct boot_client *client = boot_clients_by_name(boot->clients, name), *other;
+	struct store_session session = {.started = time(NULL)}, there;
+	struct store_image row;
+	int r;
+
+	if (!client)
+		return fail(error, -ENOENT, "there is no client \"%.40s\"; \"bootwell client list\" shows them", name);
+	if (store_image_current(boot->store, image, &row) <= 0)
+		return fail(error, -ENOENT, "there is no image \"%.63s\"; \"bootwell image list\" shows them", image);
+	if (store_session_by_image(boot->store, image, &there) > 0) {
+		other = boot_clients_by_id(boot->clients, there.client);
+		return fail(error, -EBUSY, "image %s is being updated by client %s already", image, other ? other->rec.name : "?");
+	}
+	if (store_session_by_client(boot->store, client->rec.id, &there) > 0)
+		return fail(error, -EBUSY, "client %s is updating image %s already", client->rec.name, there.image);
+	if (client->logged_in || client->waiters)
+		return fail(error, -EBUSY, "client %s is running: switch it off first", client->rec.name);
+	snprintf(session.image, sizeof(session.image), "%s", row.name);
+	session.client = client->rec.id;
+	session.generation = row.generation;
+	boot_uuid(session.reset);
+	r = session_overlay(boot, client, session.overlay);
+	if (!r)
+		r = store_session_put(boot->store, &session);
+	if (r)
+		return fail(error, r, "the session cannot be noted in the state: %s", store_error(boot->store));
+	log_notice("client %s updates image %s, generation %u", client->rec.name, image, row.generation);
+	return 0;
+}
+
+int boot_session_end(struct boot *boot, const char *image, char error[BOOT_ERROR_MAX])
+{
+	struct store_session session;
+	struct boot_client *client;
+	int r;
+
+	if (store_session_by_image(boot->store, image, &session) <= 0)
+		return fail(error, -ENOENT, "no client is updating image %s", image);
+	client = boot_clients_by_id(boot->clients, session.client);
+	if (boot->committing == session.client)
+		return fail(error, -EBUSY, "image %s is being committed", image);
+	if (client && client->logged_in)
+		return fail(error, -EBUSY, "client %s is running: switch it off first", client->rec.name);
+	r = store_session_remove(boot->store, image);
+	return r ? fail(error, r, "the session cannot be removed from the state: %s", store_error(boot->store)) : 0;
+}
+
+/* --- for a commit -------------------------------------------------------------------------------------------------*/
+
+struct freeze {
+	struct boot *boot;
+	void (*done)(void *arg, int result, const char *error);
+	void *arg;
+};
+
+static void frozen(void *arg, struct boot_disk_job *job, int result)
+{
+	struct freeze *f = arg;
+	struct boot_client *client = boot_clients_by_id(f->boot->clients, job->client);
+
+	if (!result && client)
+		client->has_target = false;
+	if (result)
+		f->boot->committing = 0;
+	f->done(f->arg, result, job->error);
+	free(f);
+}
+
+int boot_session_freeze(struct boot *boot, const struct store_session *session,
+			void (*done)(void *arg, int result, const char *error), void *arg, char error[BOOT_ERROR_MAX])
+{
+	struct boot_client *client = boot_clients_by_id(boot->clients, session->client);
+	struct boot_disk_job *job;
+	struct freeze *f;
+
+	if (boot->committing)
+		return fail(error, -EBUSY, "another commit is running; wait until it is done");
+	if (!client)
+		return fail(error, -ENOENT, "the client of this session is gone");
+	if (client->logged_in || client->waiters || client->state == BOOT_PREPARING)
+		return fail(error, -EBUSY, "client %s is running: shut it down first, so that its file system is whole", client->rec.name);
+	job = calloc(1, sizeof(*job));
+	f = calloc(1, sizeof(*f));
+	if (!job || !f) {
+		free(job);
+		free(f);
+		return fail(error, -ENOMEM, "out of memory");
+	}
+	boot->committing = session->client;
+	*f = (struct freeze){.boot = boot, .done = done, .arg = arg};
+	job->client = session->client;
+	job->done = frozen;
+	job->arg = f;
+	if (client->has_target) {
+		snprintf(job->old_iqn, sizeof(job->old_iqn), "%s", client->iqn);
+		snprintf(job->old_disk, sizeof(job->old_disk), "%s", client->disk);
+	}
+	boot_disks_queue(boot->disks, job);
+	return 0;
+}
+
+void boot_session_thaw(struct boot *boot)
+{
+	boot->committing = 0;
+}
+
+bool boot_uses_generation(const struct boot *boot, const char *image, uint32_t generation)
+{
+	const struct boot_client *client;
+
+	for (size_t i = 0; (client = boot_clients_at(boot->clients, i)); i++)
+		if (client->has_target && !strcmp(client->image, image) &&
+		    (!client->steps.generation || client->steps.generation == generation))
+			return true;
+	return false;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Commits within the daemon: one at a time. The session's PC is kept off, its target goes, a thread writes the new file
+ * (commit.h), then the loop switches the catalogue to it, ends the session and prunes old generations.
+ */
+#ifndef BOOTWELL_COMMIT_SERVICE_H
+#define BOOTWELL_COMMIT_SERVICE_H
+
+#include <jansson.h>
+
+#include "daemon/boot.h"
+#include "daemon/catalogue.h"
+#include "daemon/config.h"
+#include "daemon/loop.h"
+
+struct commit_service;
+
+struct commit_parts {
+	struct loop *loop;
+	struct boot *boot;
+	struct catalogue *catalogue;
+	struct store *store;
+	struct config *const *config;
+};
+
+int commit_service_new(struct commit_service **ret, const struct commit_parts *parts);
+/* Stops a commit that runs and waits for its thread, while the loop is there; the session stays. NULL is fine. */
+void commit_service_stop(struct commit_service *service);
+/* After loop_free(), which may still tell it something. */
+void commit_service_free(struct commit_service *service);
+
+/* `format`: "vmdk", "vhd", or "": as the image is (raw: vmdk). `look`: only says what would be written. -errno with the
+ * sentence; 0: it has begun, commit_service_json() tells the rest. */
+int commit_service_begin(struct commit_service *service, const char *image, const char *format, bool look,
+			 char error[BOOT_ERROR_MAX]);
+int commit_service_cancel(struct commit_service *service, const char *image, char error[BOOT_ERROR_MAX]);
+
+/* The last commit, or the one that runs: {image, state: preparing|looking|writing|done|failed, ...}; null if none, or no service. */
+json_t *commit_service_json(const struct commit_service *service);
+
+#endif
