@@ -65,8 +65,7 @@ static bool take_options(int argc, char **argv, const char *letters, int operand
 	return argc - optind == operands;
 }
 
-/* --- info
- * ----------------------------------------------------------------------------------------------------------*/
+/* --- info --- */
 
 /* Names in files are bytes; JSON is UTF-8. */
 static json_t *json_text(const char *s)
@@ -201,8 +200,7 @@ static int image_info_command(int argc, char **argv, bool json)
 	return CLI_OK;
 }
 
-/* --- check
- * ---------------------------------------------------------------------------------------------------------*/
+/* --- check --- */
 
 struct findings {
 	json_t *list; /* NULL: print */
@@ -313,8 +311,7 @@ static int image_check_command(int argc, char **argv, bool json)
 	return r;
 }
 
-/* --- convert
- * -------------------------------------------------------------------------------------------------------*/
+/* --- convert --- */
 
 static int show_progress(void *arg, uint64_t done, uint64_t total)
 {

@@ -37,8 +37,7 @@ int convert_target_from_name(const char *name, enum convert_target *ret)
 	return -EINVAL;
 }
 
-/* --- reading the source
- * --------------------------------------------------------------------------------------------*/
+/* --- reading the source --- */
 
 struct source {
 	const struct image *img;
@@ -143,8 +142,7 @@ static int zero_ahead(const struct source *s, uint64_t at, uint64_t size, uint64
 	return 0;
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------------------------*/
+/* --- the loop --- */
 
 static bool is_zero(const uint8_t *p, size_t n)
 {

@@ -119,8 +119,7 @@ int convert_foreign_check(int fd, const char *foreign, const char *name, struct 
 					    : check_qcow2(fd, name, err);
 }
 
-/* --- running qemu-img
- * ----------------------------------------------------------------------------------------------*/
+/* --- running qemu-img --- */
 
 struct run {
 	pid_t pid;

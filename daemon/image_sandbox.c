@@ -127,8 +127,7 @@ static void enter_namespaces(void)
 		_exit(SANDBOX_FAILED); /* the mapper has said why */
 }
 
-/* --- the root
- * ------------------------------------------------------------------------------------------------------*/
+/* --- the root --- */
 
 /* What a mount has, a remount in a new user namespace may not take away. */
 static unsigned long kept_flags(const char *path)
@@ -234,8 +233,7 @@ static void build_root(const struct sandbox *s)
 		die("remount /");
 }
 
-/* --- giving up
- * -----------------------------------------------------------------------------------------------------*/
+/* --- giving up --- */
 
 static void set_limit(int what, uint64_t value)
 {

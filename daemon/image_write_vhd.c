@@ -48,8 +48,7 @@ int writer_put_sparse(struct writer *w, uint64_t at, const uint8_t *data, size_t
 	return 0;
 }
 
-/* --- raw
- * -----------------------------------------------------------------------------------------------------------*/
+/* --- raw --- */
 
 static int raw_begin(struct writer *w, struct image_error *err)
 {
@@ -76,8 +75,7 @@ const struct writer_type writer_raw = {.unit = RAW_UNIT,
 				       .put = raw_put,
 				       .end = raw_end};
 
-/* --- VHD
- * -----------------------------------------------------------------------------------------------------------*/
+/* --- VHD --- */
 
 static int make_footer(const struct writer *w, uint8_t *f, enum vhd_type type, uint64_t header_at,
 		       struct image_error *err)

@@ -104,8 +104,7 @@ static int write_front(struct writer *w, const uint8_t *header, const char *crea
 	return r < 0 ? r : output_write(w->out, DESCRIPTOR_AT, text, sizeof(text), err);
 }
 
-/* --- monolithicSparse
- * ----------------------------------------------------------------------------------------------*/
+/* --- monolithicSparse --- */
 
 static uint64_t directory_bytes(const struct writer *w)
 {
@@ -180,8 +179,7 @@ const struct writer_type writer_vmdk = {.unit = GRAIN,
 					.put = sparse_put,
 					.end = sparse_end};
 
-/* --- streamOptimized
- * -----------------------------------------------------------------------------------------------*/
+/* --- streamOptimized --- */
 
 static int stream_append(struct writer *w, const void *data, size_t length, struct image_error *err)
 {

@@ -47,8 +47,7 @@ static bool is_data(uint32_t entry)
 	return entry != UNIT_ABSENT && entry != UNIT_ZERO;
 }
 
-/* --- two units, one place
- * ------------------------------------------------------------------------------------------*/
+/* --- two units, one place --- */
 
 static int by_sector(const void *a, const void *b)
 {
@@ -93,8 +92,7 @@ static int check_shared(struct check *c, const struct segment *seg)
 	return 0;
 }
 
-/* --- the second copy of VMDK's tables
- * ------------------------------------------------------------------------------*/
+/* --- the second copy of VMDK's tables --- */
 
 static uint64_t compare_table(const struct segment *seg, size_t table, const uint8_t *gt)
 {
@@ -138,8 +136,7 @@ static int check_other(struct check *c, const struct segment *seg)
 	return 0;
 }
 
-/* --- bitmaps of dynamic VHDs
- * ---------------------------------------------------------------------------------------*/
+/* --- bitmaps of dynamic VHDs --- */
 
 static bool is_zero(const uint8_t *p, size_t n)
 {

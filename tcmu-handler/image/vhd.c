@@ -94,8 +94,7 @@ uint32_t vhd_bitmap_bytes(uint32_t block_size)
 	return (uint32_t)round_up(div_up(block_size, 4096), SECTOR);
 }
 
-/* --- footers
- * -------------------------------------------------------------------------------------------------------*/
+/* --- footers --- */
 
 static bool has_cookie(const uint8_t *footer)
 {
@@ -268,8 +267,7 @@ static int check_footer(struct vhd *vhd, struct image_error *err)
 	return 0;
 }
 
-/* --- the dynamic header
- * --------------------------------------------------------------------------------------------*/
+/* --- the dynamic header --- */
 
 static int check_place(struct vhd *vhd, const char *what, uint64_t at, uint64_t length,
 		       struct image_error *err)
@@ -351,8 +349,7 @@ static int check_header(struct vhd *vhd, struct image_error *err)
 	return 0;
 }
 
-/* --- the parent
- * ----------------------------------------------------------------------------------------------------*/
+/* --- the parent --- */
 
 /* A locator's text: its length is right; its space is counted in bytes by some and in sectors by
  * others. */
@@ -403,8 +400,7 @@ static int read_parent(struct vhd *vhd, struct image_error *err)
 	return 0;
 }
 
-/* --- blocks
- * --------------------------------------------------------------------------------------------------------*/
+/* --- blocks --- */
 
 /* A differencing block's bitmap: kept only if it says something. Bits of sectors that are here are
  * counted. */

@@ -118,8 +118,7 @@ static bool parse_hex(struct span s, uint32_t *ret)
 	return true;
 }
 
-/* --- extents
- * -------------------------------------------------------------------------------------------------------*/
+/* --- extents --- */
 
 static int parse_type(struct parser *ps, struct span word, enum vmdk_extent_type *ret)
 {
@@ -226,8 +225,7 @@ static int add_extent(struct parser *ps, struct span access, struct span rest)
 	return parse_extent(ps, &d->extents[n], access, rest);
 }
 
-/* --- keys
- * ----------------------------------------------------------------------------------------------------------*/
+/* --- keys --- */
 
 static int parse_create_type(struct parser *ps, struct span value)
 {

@@ -12,8 +12,7 @@
 
 #define VMDK_EXTENTS_MAX IMAGE_FILES_MAX
 
-/* --- the descriptor: text, parsed without any I/O
- * ------------------------------------------------------------------*/
+/* --- the descriptor: text, parsed without any I/O --- */
 
 enum vmdk_extent_type { VMDK_EXTENT_FLAT, VMDK_EXTENT_SPARSE, VMDK_EXTENT_ZERO, VMDK_EXTENT_COWD };
 
@@ -40,8 +39,7 @@ int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t 
 			  const char *name, struct image_error *err);
 void vmdk_descriptor_done(struct vmdk_descriptor *d);
 
-/* --- sparse extents
- * ------------------------------------------------------------------------------------------------*/
+/* --- sparse extents --- */
 
 struct vmdk_header {
 	uint32_t version, flags;

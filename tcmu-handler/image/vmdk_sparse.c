@@ -39,8 +39,7 @@ struct sparse {
 	struct ranges metadata;
 };
 
-/* --- the header of a hosted sparse extent
- * --------------------------------------------------------------------------*/
+/* --- the header of a hosted sparse extent --- */
 
 static void parse_header(const uint8_t *p, struct vmdk_header *h)
 {
@@ -182,8 +181,7 @@ int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *r
 	return 0;
 }
 
-/* --- pass one: where the metadata is
- * -------------------------------------------------------------------------------*/
+/* --- pass one: where the metadata is --- */
 
 static int no_memory(struct sparse *s, struct image_error *err)
 {
@@ -258,8 +256,7 @@ static int sort_metadata(struct sparse *s, struct image_error *err)
 	return 0;
 }
 
-/* --- pass two: grains
- * ----------------------------------------------------------------------------------------------*/
+/* --- pass two: grains --- */
 
 static int check_overlap(struct sparse *s, uint64_t unit, uint32_t sector, uint64_t length,
 			 struct image_error *err)
@@ -432,8 +429,7 @@ static int load(struct sparse *s, uint64_t gd_sector, uint64_t other, struct ima
 	return r;
 }
 
-/* --- the two kinds
- * -------------------------------------------------------------------------------------------------*/
+/* --- the two kinds --- */
 
 static int add_segment(struct sparse *s, uint64_t sectors, struct image_error *err)
 {

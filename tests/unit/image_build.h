@@ -69,8 +69,7 @@ static inline void build_sector(uint8_t *to, uint64_t s, uint8_t salt)
 		le64_put(to + i, (s + 1) * 0x9e3779b97f4a7c15u + salt);
 }
 
-/* --- VHD
- * -----------------------------------------------------------------------------------------------------------*/
+/* --- VHD --- */
 
 #define BUILD_DISK        (1u << 20) /* bytes of all test disks: 2048 sectors */
 #define BUILD_BLOCK       65536u
@@ -157,8 +156,7 @@ static inline struct blob build_vhd(uint32_t type, uint8_t id, uint8_t parent)
 	return b;
 }
 
-/* --- VMDK
- * ----------------------------------------------------------------------------------------------------------*/
+/* --- VMDK --- */
 
 #define BUILD_GRAIN       4096u
 #define BUILD_GRAINS      (BUILD_DISK / BUILD_GRAIN)

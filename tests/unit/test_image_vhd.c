@@ -234,8 +234,7 @@ static void test_vhd_refuses_long_chains(void)
 	folder_end();
 }
 
-/* --- the refuse list
- * -----------------------------------------------------------------------------------------------*/
+/* --- the refuse list --- */
 
 enum where { BOTH, FRONT, TAIL, HEADER, BAT, CUT };
 
@@ -423,8 +422,7 @@ static void test_vhd_one_good_footer_is_enough(void)
 	folder_end();
 }
 
-/* --- sizes
- * ---------------------------------------------------------------------------------------------------------*/
+/* --- sizes --- */
 
 static uint64_t size_for_creator(const char *creator, bool maximal)
 {

@@ -265,8 +265,7 @@ static void test_vmdk_uses_the_other_tables_when_the_first_are_broken(void)
 	blob_done(&b);
 }
 
-/* --- the refuse list: the sparse header and tables
- * -----------------------------------------------------------------*/
+/* --- the refuse list: the sparse header and tables --- */
 
 struct damage {
 	const char *what;
@@ -400,8 +399,7 @@ static void test_vmdk_truncated_says_so(void)
 	folder_end();
 }
 
-/* --- the refuse list: compression
- * ----------------------------------------------------------------------------------*/
+/* --- the refuse list: compression --- */
 
 static void test_vmdk_refuses_wrong_streams(void)
 {
@@ -477,8 +475,7 @@ static void test_inflate_takes_exactly_a_unit(void)
 	CU_ASSERT_EQUAL(inflate_exactly(in, n, out, 1000), 0);
 }
 
-/* --- the refuse list: descriptors and paths
- * ------------------------------------------------------------------------*/
+/* --- the refuse list: descriptors and paths --- */
 
 static void refuse_extents(const char *what, const char *extents, const char *words)
 {
