@@ -243,7 +243,7 @@ static void want_ports(struct dhcp_server *server, const char *interface, int if
 		want_listener(server, interface, ifindex, DHCP_PORT_PXE);
 }
 
-static void want_subnet(struct dhcp_server *server, const struct config_subnet *s)
+static void want_subnet(struct dhcp_server *server, const struct config_subnet *s, bool own_socket)
 {
 	const struct netif_link *link = netif_link_by_name(server->netif, s->interface);
 	struct in_addr network = {htonl(s->network)};
@@ -267,7 +267,8 @@ static void want_subnet(struct dhcp_server *server, const struct config_subnet *
 			     "%s:%u: [subnet %s] answers with a server address that this machine does not have; give it to %s "
 			     "with `ip addr add`, or correct `server`",
 			     server->config->file, s->line, s->name, s->interface);
-	want_ports(server, s->interface, link->index);
+	if (own_socket)
+		want_ports(server, s->interface, link->index);
 }
 
 static bool needs_all(const struct config *config)
@@ -385,8 +386,8 @@ static void sync_sockets(struct dhcp_server *server)
 	if (all)
 		want_ports(server, "", 0);
 	for (size_t i = 0; i < c->subnets; i++)
-		if (*c->subnet[i].interface && !all)
-			want_subnet(server, &c->subnet[i]);
+		if (*c->subnet[i].interface)
+			want_subnet(server, &c->subnet[i], !all);
 out:
 	for (unsigned int i = server->problems; i < DHCP_PROBLEMS; i++)
 		server->problem[i][0] = '\0';

@@ -50,6 +50,7 @@ lab_config() {
 }
 # lab_netd NS CONFIG: starts the server there; its pid in $netd, its output in $TMP/netd.out and .err
 lab_netd() {
+	: >"$TMP/netd.out" # what the one before said does not count
 	ip netns exec "$(ns "$1")" "$NETD" "$2" >"$TMP/netd.out" 2>"$TMP/netd.err" &
 	netd=$!
 	at_exit kill "$netd"
@@ -70,7 +71,7 @@ lab_capture() {
 	at_exit kill "$capture"
 	wait_for 10 grep -q listening "$TMP/tcpdump.err"
 }
-lab_capture_end() { sleep 0.3; kill -INT "$capture"; wait "$capture" 2>/dev/null; }
+lab_capture_end() { sleep 1; kill -INT "$capture"; wait "$capture" 2>/dev/null; }
 # lab_well_formed FILE: tshark finds nothing malformed in what our port 67, 69 or 4011 sent. It takes random bytes in DATA
 # for STUN now and then: that guess is switched off.
 lab_well_formed() {

@@ -116,6 +116,16 @@ check "who comes too late is counted" test "$(netd_stat dhcp_outcome_exhausted)"
 check "with a message that says what to do" grep -q 'no free address left in \[subnet near\].*range larger' "$TMP/netd.err"
 lab_netd_stop
 
+# The cable is pulled with the interface, and another one of that name comes.
+lab_netd srv "$TMP/c.conf"
+in_ns srv ip link del lan
+check "a missing interface is a problem that is told" wait_for 10 grep -q 'there is no interface lan' "$TMP/netd.err"
+lab_plug srv lan
+check "an interface without an address too" wait_for 10 grep -q 'lan has no address in 10.79.0.0/24' "$TMP/netd.err"
+in_ns srv ip addr add 10.79.0.1/24 brd + dev lan
+check "it serves again when both are there" wait_for 20 eval 'ask pc1 && got ip 10.79.0.104'
+lab_netd_stop
+
 # The port is taken.
 ip netns exec "$(ns srv)" python3 -c '
 import socket, time
