@@ -132,7 +132,8 @@ uint32_t tftp_fastpath_session_pause(struct tftp_fastpath *fp, uint32_t session,
  * `sent`: the block that user space sent last (with windows: the last one of the window). `now` is
  * noted as the time of sending only if that is another block than at the pause: a packet that
  * changed nothing does not put off a time-out. Does nothing to a session that is not paused: the
- * programs may be far beyond `sent` already.
+ * programs may be far beyond `sent` already. Best called right before `sent` is sent: an ACK that
+ * comes while still paused is passed, and a quick client could keep user space busy for ever.
  */
 void tftp_fastpath_session_resume(struct tftp_fastpath *fp, uint32_t session, uint32_t sent,
 				  uint64_t now);

@@ -83,10 +83,10 @@ at_exit eval "kill \$cable"
 
 cable 0 0 0 0
 check "the server starts" netd auto
-by xdp "blksize 1468" 600 get 1000003 -b 1468
-by xdp "blksize 512" 190 get 102405 -b 512
-by xdp "20 at once" 1300 get 102405 -b 1432 -j 20 -n 20
-by tc "windows of 8" 600 get 1000003 -b 1468 -w 8
+by xdp "blksize 1468" 300 get 1000003 -b 1468
+by xdp "blksize 512" 100 get 102405 -b 512
+by xdp "20 at once" 700 get 102405 -b 1432 -j 20 -n 20
+by tc "windows of 8" 300 get 1000003 -b 1468 -w 8
 check "XDP is on the interface" appliance "ip link show eth0 | grep -q xdp"
 cable 1 2 3 1
 by xdp "loss, duplicates and reordering" 300 get 102405 -b 1468 -k 1 -t 300 -T 60 -j 10 -n 10
@@ -98,6 +98,6 @@ check "what tc had is without effect" get 102405 -b 1468
 check "user space sent it" test "$(netd_stat tftp_blocks_user)" -ge 70 -a "$(netd_stat tftp_blocks_tc)" = 0
 netd_end
 check "the server starts with tc" netd tc
-by tc "by tc, in place of the filter that was left" 60 get 102405 -b 1468
+by tc "by tc, in place of the filter that was left" 20 get 102405 -b 1468
 netd_end
 refuse "ended: no filter is left" appliance "tc filter show dev eth0 ingress | grep -q tftp"
