@@ -48,8 +48,8 @@ static void must(bool what)
 
 static void start(void)
 {
-	struct netif *netif;
-	struct store *store;
+	struct netif *netif = NULL;
+	struct store *store = NULL;
 	char error[256];
 
 	subnets[0] = (struct config_subnet){.name = "lan", .interface = "lo", .network = NET, .prefix = 24, .server = NET + 1,
