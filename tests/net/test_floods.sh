@@ -34,6 +34,7 @@ exit 0
 EOF
 chmod +x "$TMP/script"
 ask() { OUT=$TMP/got timeout 40 ip netns exec "$(ns "$1")" udhcpc -i eth0 -n -q -f -t 8 -T 2 -A 1 -s "$TMP/script" >/dev/null 2>&1; }
+# shellcheck disable=SC2154 # lab_netd sets $netd
 rss() { awk '/VmRSS/ {print $2}' "/proc/$netd/status"; }
 
 lab_netd srv "$TMP/c.conf"
