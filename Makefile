@@ -19,7 +19,7 @@ VERSION := $(shell cat VERSION)
 IMAGE_SRC   := $(wildcard tcmu-handler/image/*.c)
 HANDLER_SRC := $(wildcard tcmu-handler/*.c)
 ENGINE_SRC  := $(filter-out tcmu-handler/handler.c,$(HANDLER_SRC))
-DAEMON_MAIN := daemon/bootwelld.c daemon/bootwell.c daemon/bootwell_configfs.c
+DAEMON_MAIN := daemon/bootwelld.c daemon/bootwell.c daemon/bootwell_configfs.c daemon/bootwell_doctor.c
 DAEMON_SRC  := $(filter-out $(DAEMON_MAIN),$(wildcard daemon/*.c))
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 CRASH_SRC   := $(wildcard tests/crash/test_*.c)
@@ -45,7 +45,7 @@ LDFLAGS  += -pthread -Wl,--as-needed $(EXTRA_LDFLAGS)
 
 pc = $(shell pkg-config --$(1) $(2) 2>/dev/null)
 ENGINE_PKGS := liburing zlib
-DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd libcap-ng zlib nettle libcurl
+DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd libcap-ng zlib nettle libcurl libntfs-3g hivex
 CPPFLAGS    += $(call pc,cflags,libnl-3.0)
 ENGINE_LIBS  = $(call pc,libs,$(ENGINE_PKGS))
 DAEMON_LIBS  = $(call pc,libs,$(DAEMON_PKGS))
@@ -53,7 +53,7 @@ DAEMON_LIBS  = $(call pc,libs,$(DAEMON_PKGS))
 .PHONY: all help deps lint format check check-fast demo clean asan fuzz iso deb man tests bench-programs
 all: $(O)/bootwelld $(O)/bootwell $(O)/bootwell-configfs $(O)/handler_bootwell.so man  ## build everything
 
-all: $(O)/bootwell-capture $(O)/bootwell-overlay
+all: $(O)/bootwell-capture $(O)/bootwell-overlay $(O)/bootwell-doctor
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ $(O)/bootwelld $(O)/bootwell $(O)/bootwell-capture:
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
+$(O)/bootwell-doctor: $(O)/daemon/bootwell_doctor.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 $(O)/bootwell-overlay: $(O)/tcmu-handler/export/bootwell_overlay.o $(O)/libengine.a $(O)/libimage.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ENGINE_LIBS)

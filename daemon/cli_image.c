@@ -382,6 +382,25 @@ static int image_convert_command(int argc, char **argv)
 	return r < 0 ? CLI_FAILED : CLI_OK;
 }
 
+/* A program of its own, beside this one in a build, or where it is installed. */
+static int run_doctor(int argc, char **argv)
+{
+	char path[4096 + 20];
+	ssize_t n = readlink("/proc/self/exe", path, 4096);
+	char *slash;
+
+	(void)argc;
+	path[n > 0 ? n : 0] = '\0';
+	slash = strrchr(path, '/');
+	if (slash) {
+		strcpy(slash + 1, "bootwell-doctor");
+		execv(path, argv);
+	}
+	execv("/usr/lib/bootwell/bootwell-doctor", argv);
+	fprintf(stderr, "bootwell: bootwell-doctor cannot be run (%s): is it installed, with libntfs-3g and libhivex?\n", strerror(errno));
+	return CLI_FAILED;
+}
+
 int cli_image(int argc, char **argv)
 {
 	bool json;
@@ -392,6 +411,8 @@ int cli_image(int argc, char **argv)
 		return image_convert_command(argc - 1, argv + 1);
 	if (strcmp(argv[1], "upload") == 0)
 		return cli_upload(argc - 1, argv + 1);
+	if (strcmp(argv[1], "doctor") == 0)
+		return run_doctor(argc - 1, argv + 1);
 	if (strcmp(argv[1], "verify") == 0)
 		return cli_verify(argc - 1, argv + 1);
 	if (strcmp(argv[1], "info") != 0 && strcmp(argv[1], "check") != 0)
