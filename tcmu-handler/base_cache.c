@@ -26,12 +26,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "tcmu-handler/inflate.h"
 
@@ -61,10 +58,6 @@ struct base {
 	unsigned int refs;
 	uint32_t units;
 	uint32_t **table; /* frame number + 1 */
-	struct direct {
-		int fd;         /* the file with O_DIRECT, -1 if that cannot be had */
-		uint32_t align; /* of offset, length and memory */
-	} * direct;             /* for each file of the chain */
 };
 
 struct base_cache {
@@ -162,45 +155,6 @@ struct base *base_find(struct base_cache *c, const char *key)
 	return b;
 }
 
-/*
- * The kernel need not keep what we keep: images are read past its cache where the file system
- * allows that, and where the image lies aligned to the sectors of the device.
- */
-static int open_direct(struct base *b)
-{
-	unsigned int files = image_file_count(b->chain);
-
-	b->direct = calloc(files + 1, sizeof(*b->direct));
-	if (!b->direct)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < files; i++) {
-		struct direct *d = &b->direct[i];
-		struct statx st = {.stx_mask = 0};
-		char path[40];
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", image_file(b->chain, i)->fd);
-		d->fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-		if (d->fd < 0)
-			continue;
-		d->align = 4096;
-		if (!statx(d->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) &&
-		    (st.stx_mask & STATX_DIOALIGN) && st.stx_dio_offset_align &&
-		    st.stx_dio_mem_align <= 4096)
-			d->align = st.stx_dio_offset_align > st.stx_dio_mem_align
-					   ? st.stx_dio_offset_align
-					   : st.stx_dio_mem_align;
-	}
-	return 0;
-}
-
-static void close_direct(struct base *b)
-{
-	for (unsigned int i = 0; b->direct && i < image_file_count(b->chain); i++)
-		if (b->direct[i].fd >= 0)
-			close(b->direct[i].fd);
-	free(b->direct);
-}
-
 int base_add(struct base_cache *c, const char *key, struct image *chain, struct base **ret)
 {
 	struct base *b = calloc(1, sizeof(*b));
@@ -214,10 +168,13 @@ int base_add(struct base_cache *c, const char *key, struct image *chain, struct 
 	b->refs = 1;
 	b->key = strdup(key);
 	b->table = calloc(b->units / LEAF + 1, sizeof(*b->table));
-	/* We know better what will be read next. */
+	/*
+	 * The kernel's cache stays behind ours, for what does not fit and for the time after a
+	 * restart; but we know better what will be read next.
+	 */
 	for (unsigned int i = 0; i < image_file_count(chain); i++)
 		posix_fadvise(image_file(chain, i)->fd, 0, 0, POSIX_FADV_RANDOM);
-	if (!b->key || !b->table || open_direct(b) < 0)
+	if (!b->key || !b->table)
 		goto fail;
 	pthread_mutex_lock(&c->lock);
 	b->next = c->bases;
@@ -276,7 +233,6 @@ void base_put(struct base *b)
 		free(b->table[i]);
 	free(b->table);
 	free(b->key);
-	close_direct(b);
 	image_close(b->chain);
 	free(b);
 }
@@ -449,17 +405,6 @@ static void part_done(struct io_op *op, int error)
 		load_end(load);
 }
 
-static int fd_for(const struct load *load, const struct image_extent *e, const uint8_t *to)
-{
-	const struct direct *d = &load->frame->base->direct[e->file->index];
-
-	if (e->type == IMAGE_EXTENT_DATA && d->fd >= 0 &&
-	    !((e->offset | e->length | (uintptr_t)to) % d->align) &&
-	    e->offset + e->length <= e->file->size)
-		return d->fd;
-	return e->file->fd;
-}
-
 static int load_part(struct load *load, const struct image_extent *e, uint8_t *to)
 {
 	struct load_part *part;
@@ -486,7 +431,7 @@ static int load_part(struct load *load, const struct image_extent *e, uint8_t *t
 			return -ENOMEM;
 		}
 	}
-	io_op_single(&part->op, IO_READ, fd_for(load, e, to), part->packed ? part->packed : to,
+	io_op_single(&part->op, IO_READ, e->file->fd, part->packed ? part->packed : to,
 		     part->packed ? e->compressed_length : e->length, e->offset);
 	part->op.done = part_done;
 	part->op.arg = part;

@@ -281,9 +281,8 @@ static int compare(struct device *d, struct tcmulib_cmd *cmd, uint64_t offset, u
 			status = status_of(DISK_READ, e, cmd->sense_buf);
 			break;
 		}
-		for (size_t k = 0; k < n; k += period < n ? period : n)
-			iov_get(&pos, period ? (at + k) % period : at + k, data + k,
-				period && period < n ? period : n);
+		for (size_t k = 0, step = period && period < n ? period : n; k < n; k += step)
+			iov_get(&pos, period ? (at + k) % period : at + k, data + k, step);
 		if (memcmp(disk, data, n))
 			status = TCMU_STS_MISCOMPARE;
 	}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The handler in the hands of a runner made for the test: the same callbacks in the same order as
+ * tcmu-runner 1.5.4 calls them (handle_cmd first, then its emulation), and the statuses that come
+ * back. The real runner and the real kernel are in tests/vm.
+ */
+#include <fcntl.h>
+#include <semaphore.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/unit.h"
+
+#include "tcmu-handler/handler.c"
+#include "tcmu-handler/stats.h"
+
+#define SIZE (8u << 20)
+
+struct tcmu_device {
+	char config[100];
+	void *private;
+	uint32_t unmap_align, unmap_gran;
+	bool write_cache;
+};
+
+static struct tcmur_handler *registered;
+static char dir[] = "/tmp/bootwell-handler.XXXXXX";
+static char last_log[1024];
+
+/* --- the runner
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+int tcmur_register_handler(struct tcmur_handler *h)
+{
+	registered = h;
+	return 0;
+}
+
+void tcmur_cmd_complete(struct tcmu_device *dev, void *cmd, int status)
+{
+	((struct tcmur_cmd *)cmd)->done(dev, cmd, status);
+}
+
+void *tcmur_dev_get_private(struct tcmu_device *dev)
+{
+	return dev->private;
+}
+
+void tcmur_dev_set_private(struct tcmu_device *dev, void *value)
+{
+	dev->private = value;
+}
+
+char *tcmu_dev_get_cfgstring(struct tcmu_device *dev)
+{
+	return dev->config;
+}
+
+uint32_t tcmu_dev_get_block_size(struct tcmu_device *dev)
+{
+	(void)dev;
+	return 512;
+}
+
+uint64_t tcmu_dev_get_num_lbas(struct tcmu_device *dev)
+{
+	(void)dev;
+	return SIZE / 512;
+}
+
+void tcmu_dev_set_unmap_gran_align(struct tcmu_device *dev, uint32_t length)
+{
+	dev->unmap_align = length;
+}
+
+void tcmu_dev_set_opt_unmap_gran(struct tcmu_device *dev, uint32_t length, bool split)
+{
+	(void)split;
+	dev->unmap_gran = length;
+}
+
+void tcmu_dev_set_write_cache_enabled(struct tcmu_device *dev, bool enabled)
+{
+	dev->write_cache = enabled;
+}
+
+void tcmu_dev_set_solid_state_media(struct tcmu_device *dev, bool solid_state)
+{
+	(void)dev;
+	(void)solid_state;
+}
+
+static uint64_t be(const uint8_t *p, unsigned int n)
+{
+	uint64_t v = 0;
+
+	while (n--)
+		v = v << 8 | *p++;
+	return v;
+}
+
+uint64_t tcmu_cdb_get_lba(uint8_t *cdb)
+{
+	return cdb[0] >> 5 == 4 ? be(cdb + 2, 8) : be(cdb + 2, 4);
+}
+
+uint32_t tcmu_cdb_get_xfer_length(uint8_t *cdb)
+{
+	return (uint32_t)(cdb[0] >> 5 == 4   ? be(cdb + 10, 4)
+			  : cdb[0] >> 5 == 5 ? be(cdb + 6, 4)
+					     : be(cdb + 7, 2));
+}
+
+size_t tcmu_iovec_length(struct iovec *iov, size_t iov_cnt)
+{
+	size_t n = 0;
+
+	while (iov_cnt--)
+		n += iov++->iov_len;
+	return n;
+}
+
+int tcmu_sense_set_data(uint8_t *sense, uint8_t key, uint16_t asc_ascq)
+{
+	memset(sense, 0, 96);
+	sense[0] = 0x70;
+	sense[2] = key;
+	sense[12] = (uint8_t)(asc_ascq >> 8);
+	sense[13] = (uint8_t)asc_ascq;
+	return TCMU_STS_PASSTHROUGH_ERR;
+}
+
+#define LOGGER(name)                                                                               \
+	void name(struct tcmu_device *dev, const char *function, int line, const char *format,     \
+		  ...)                                                                             \
+	{                                                                                          \
+		va_list args;                                                                      \
+                                                                                                   \
+		(void)dev, (void)function, (void)line;                                             \
+		va_start(args, format);                                                            \
+		vsnprintf(last_log, sizeof(last_log), format, args);                               \
+		va_end(args);                                                                      \
+	}
+LOGGER(tcmu_err_message)
+LOGGER(tcmu_warn_message)
+LOGGER(tcmu_info_message)
+
+/* --- commands
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+struct command {
+	struct tcmur_cmd cmd;
+	struct tcmulib_cmd lib;
+	uint8_t cdb[16];
+	struct iovec iov[2];
+	sem_t sem;
+	int status;
+	bool inline_done; /* by handle_cmd */
+};
+
+static void completed(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
+{
+	struct command *c = (struct command *)cmd;
+
+	(void)dev;
+	c->status = status;
+	sem_post(&c->sem);
+}
+
+static void put_be(uint8_t *p, uint64_t v, unsigned int n)
+{
+	while (n--) {
+		p[n] = (uint8_t)v;
+		v >>= 8;
+	}
+}
+
+/* The emulation of the runner for the commands that we send. */
+static int emulate(struct tcmu_device *dev, struct command *c)
+{
+	uint64_t offset = tcmu_cdb_get_lba(c->cdb) * 512;
+	size_t length = tcmu_iovec_length(c->lib.iovec, c->lib.iov_cnt);
+
+	switch (c->cdb[0]) {
+	case 0x88:
+		return registered->read(dev, &c->cmd, c->lib.iovec, c->lib.iov_cnt, length,
+					(off_t)offset);
+	case 0x8a:
+		return registered->write(dev, &c->cmd, c->lib.iovec, c->lib.iov_cnt, length,
+					 (off_t)offset);
+	case 0x91:
+		return registered->flush(dev, &c->cmd);
+	case 0x42:
+		return registered->unmap(dev, &c->cmd, be(c->cdb + 2, 4) * 512,
+					 be(c->cdb + 6, 3) * 512);
+	case 0x93:
+		return registered->writesame(dev, &c->cmd, offset,
+					     (uint64_t)tcmu_cdb_get_xfer_length(c->cdb) * 512,
+					     c->lib.iovec, c->lib.iov_cnt);
+	default:
+		return TCMU_STS_INVALID_CMD;
+	}
+}
+
+static int send_cdb(struct tcmu_device *dev, struct command *c, void *data, size_t length)
+{
+	int r;
+
+	c->iov[0] = (struct iovec){data, length / 2};
+	c->iov[1] = (struct iovec){(char *)data + length / 2, length - length / 2};
+	c->lib = (struct tcmulib_cmd){.cdb = c->cdb, .iovec = c->iov, .iov_cnt = 2};
+	c->cmd.lib_cmd = &c->lib;
+	c->cmd.done = NULL;
+	r = registered->handle_cmd(dev, &c->cmd);
+	c->inline_done = r != TCMU_STS_NOT_HANDLED;
+	if (c->inline_done)
+		return c->status = r;
+	sem_init(&c->sem, 0, 0);
+	c->cmd.done = completed;
+	r = emulate(dev, c);
+	if (r)
+		return c->status = r;
+	while (sem_wait(&c->sem))
+		continue;
+	return c->status;
+}
+
+static int cdb16(struct tcmu_device *dev, uint8_t opcode, uint8_t flags, uint64_t lba,
+		 uint32_t blocks, void *data, size_t length, struct command *keep)
+{
+	struct command c;
+
+	memset(&c, 0, sizeof(c));
+	c.cdb[0] = opcode;
+	c.cdb[1] = flags;
+	put_be(c.cdb + 2, lba, 8);
+	put_be(c.cdb + 10, blocks, 4);
+	send_cdb(dev, &c, data, length);
+	if (keep)
+		*keep = c;
+	return c.status;
+}
+
+/* --- the daemon
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static void write_text(const char *name, const char *format, ...)
+{
+	char path[200];
+	va_list args;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	va_start(args, format);
+	vfprintf(f, format, args);
+	va_end(args);
+	fclose(f);
+}
+
+static bool exists(const char *name, char *content, size_t room)
+{
+	char path[200];
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	n = fread(content, 1, room - 1, f);
+	content[n] = 0;
+	fclose(f);
+	return true;
+}
+
+static void write_disk(const char *id, const char *mode, const char *file)
+{
+	char name[100];
+
+	snprintf(name, sizeof(name), "disk/%s.conf", id);
+	write_text(name,
+		   "client=PC of "
+		   "%s\nsize=%u\noverlay=11111111-2222-3333-4444-%012x\nmode=%s\nboot=aaaaaaaa-"
+		   "2222-3333-4444-555555555555\n"
+		   "generation=win 1\nlayer=raw %s %s\n",
+		   id, SIZE, (unsigned int)id[0], mode, dir, file);
+}
+
+static void test_handler_registers(void)
+{
+	char path[200];
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/disk", dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/base image.raw", dir);
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+
+	CU_ASSERT_EQUAL_FATAL(ftruncate(fd, SIZE), 0);
+	CU_ASSERT_EQUAL(pwrite(fd, "base", 4, 512 * 1000), 4);
+	close(fd);
+	setenv("BOOTWELL_RUN", dir, 1);
+	CU_ASSERT_EQUAL(handler_init(), 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(registered);
+	CU_ASSERT_EQUAL(registered->nr_threads, 0);
+	CU_ASSERT_STRING_EQUAL(registered->subtype, "bootwell");
+}
+
+static void test_handler_refusals_leave_a_sentence(void)
+{
+	struct tcmu_device dev = {.config = "bootwell/a-0"};
+	char text[1000], *reason = NULL;
+
+	CU_ASSERT(registered->open(&dev, false) < 0);
+	CU_ASSERT(exists("disk/a-0.error", text, sizeof(text)));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "a-0.conf"));
+	write_disk("a-0", "keep", "base image.raw");
+	CU_ASSERT(registered->open(&dev, false) < 0); /* no engine.conf */
+	CU_ASSERT(exists("disk/a-0.error", text, sizeof(text)));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "engine.conf"));
+	write_text("engine.conf",
+		   "store=%s/"
+		   "store\nstore_size=67108864\nimage_ram=4194304\nwrite_back_ram=1048576\nthreads="
+		   "2\n",
+		   dir);
+	write_text("disk/a-0.conf", "client=x\nsize=abc\n");
+	CU_ASSERT(registered->open(&dev, false) < 0);
+	CU_ASSERT(exists("disk/a-0.error", text, sizeof(text)));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "line 2: size"));
+	write_disk("a-0", "keep", "nosuch.raw");
+	CU_ASSERT(registered->open(&dev, false) < 0);
+	CU_ASSERT(exists("disk/a-0.error", text, sizeof(text)));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "nosuch.raw"));
+	CU_ASSERT_FALSE(registered->check_config("bootwell/../x", &reason));
+	CU_ASSERT_PTR_NOT_NULL(reason);
+	free(reason);
+	CU_ASSERT(registered->check_config("bootwell/pc-1", &reason));
+	strcpy(dev.config, "bootwell/../../etc/passwd");
+	CU_ASSERT(registered->open(&dev, false) < 0);
+}
+
+static void test_handler_commands(void)
+{
+	struct tcmu_device dev = {.config = "bootwell/a-0"};
+	uint8_t data[8192], back[8192];
+	struct command c;
+	char text[100];
+
+	write_disk("a-0", "keep", "base image.raw");
+	CU_ASSERT_EQUAL_FATAL(registered->open(&dev, false), 0);
+	CU_ASSERT_FALSE(exists("disk/a-0.error", text, sizeof(text)));
+	CU_ASSERT(dev.unmap_align >= 1);
+	CU_ASSERT(dev.write_cache);
+	/* Base, first by the queue, then out of memory at once. */
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, 1000, 1, back, 512, &c), TCMU_STS_OK);
+	CU_ASSERT_FALSE(c.inline_done);
+	CU_ASSERT_EQUAL(memcmp(back, "base", 4), 0);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, 1000, 1, back, 512, &c), TCMU_STS_OK);
+	CU_ASSERT(c.inline_done);
+	for (unsigned int i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 7 + 1);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8a, 0, 3, 16, data, 8192, &c), TCMU_STS_OK);
+	CU_ASSERT(c.inline_done);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, 3, 16, back, 8192, NULL), TCMU_STS_OK);
+	CU_ASSERT_EQUAL(memcmp(back, data, 8192), 0);
+	/* FUA and SYNCHRONIZE CACHE wait for the disk. */
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8a, 8, 100, 1, data, 512, &c), TCMU_STS_OK);
+	CU_ASSERT_FALSE(c.inline_done);
+	CU_ASSERT(the.engine && engine_store(the.engine)->flushes >= 1);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x91, 0, 0, 0, NULL, 0, NULL), TCMU_STS_OK);
+	/* VERIFY: there, same, other, by one block. */
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8f, 0, 0, 100, NULL, 0, NULL), TCMU_STS_OK);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8f, 2, 3, 16, data, 8192, NULL), TCMU_STS_OK);
+	data[5000] ^= 1;
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8f, 2, 3, 16, data, 8192, NULL), TCMU_STS_MISCOMPARE);
+	memset(data, 0x77, 512);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x93, 0, 200, 50, data, 512, NULL), TCMU_STS_OK);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8f, 6, 200, 50, data, 512, NULL), TCMU_STS_OK);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8f, 6, 200, 51, data, 512, NULL), TCMU_STS_MISCOMPARE);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8f, 0, SIZE / 512 - 1, 2, NULL, 0, NULL), TCMU_STS_RANGE);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, SIZE / 512, 1, back, 512, NULL), TCMU_STS_RANGE);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x8a, 0, SIZE / 512 - 1, 2, data, 1024, NULL), TCMU_STS_RANGE);
+	/* UNMAP: zeros, never the base. */
+	memset(&c, 0, sizeof(c));
+	c.cdb[0] = 0x42;
+	put_be(c.cdb + 2, 1000, 4);
+	put_be(c.cdb + 6, 9, 3);
+	CU_ASSERT_EQUAL(send_cdb(&dev, &c, NULL, 0), TCMU_STS_OK);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, 1000, 1, back, 512, NULL), TCMU_STS_OK);
+	CU_ASSERT_EQUAL(back[0], 0);
+	/* A zero-length command. */
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, 5, 0, NULL, 0, NULL), TCMU_STS_OK);
+	/* A failed UNMAP, which the runner calls good, is told by the next flush. */
+	__atomic_store_n(&((struct device *)dev.private)->unmap_failed, -EIO, __ATOMIC_RELAXED);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x91, 0, 0, 0, NULL, 0, NULL), TCMU_STS_WR_ERR);
+	CU_ASSERT_EQUAL(cdb16(&dev, 0x91, 0, 0, 0, NULL, 0, NULL), TCMU_STS_OK);
+	registered->close(&dev);
+}
+
+static void test_handler_read_only_and_discard(void)
+{
+	struct tcmu_device ro = {.config = "bootwell/r-0"}, di = {.config = "bootwell/d-0"};
+	uint8_t data[512] = {1};
+	struct command c;
+
+	write_disk("r-0", "readonly", "base image.raw");
+	write_disk("d-0", "discard", "base image.raw");
+	CU_ASSERT_EQUAL_FATAL(registered->open(&ro, false), 0);
+	CU_ASSERT_EQUAL_FATAL(registered->open(&di, false), 0);
+	CU_ASSERT_EQUAL(cdb16(&ro, 0x8a, 0, 3, 1, data, 512, &c), TCMU_STS_PASSTHROUGH_ERR);
+	CU_ASSERT_EQUAL(c.lib.sense_buf[2], 0x07);
+	CU_ASSERT_EQUAL(c.lib.sense_buf[12], 0x27);
+	CU_ASSERT_EQUAL(c.lib.sense_buf[13], 0x00);
+	CU_ASSERT_FALSE(di.write_cache);
+	CU_ASSERT_EQUAL(cdb16(&di, 0x8a, 8, 3, 1, data, 512, &c), TCMU_STS_OK);
+	CU_ASSERT(c.inline_done); /* nothing is durable here, so nothing is waited for */
+	/* Each error has its status. */
+	CU_ASSERT_EQUAL(status_of(DISK_WRITE, -ENOSPC, c.lib.sense_buf), TCMU_STS_PASSTHROUGH_ERR);
+	CU_ASSERT_EQUAL(c.lib.sense_buf[13], 0x07);
+	CU_ASSERT_EQUAL(status_of(DISK_READ, -EIO, c.lib.sense_buf), TCMU_STS_RD_ERR);
+	CU_ASSERT_EQUAL(status_of(DISK_READ, -EUCLEAN, c.lib.sense_buf), TCMU_STS_RD_ERR);
+	CU_ASSERT_EQUAL(status_of(DISK_WRITE, -EIO, c.lib.sense_buf), TCMU_STS_WR_ERR);
+	CU_ASSERT_EQUAL(status_of(DISK_WRITE, -ENOMEM, c.lib.sense_buf), TCMU_STS_BUSY);
+	registered->close(&ro);
+	registered->close(&di);
+}
+
+static void test_handler_counters(void)
+{
+	struct stats_disk s;
+	char path[200];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/disk/a-0.stat", dir);
+	fd = open(path, O_RDONLY);
+	CU_ASSERT_EQUAL_FATAL(read(fd, &s, sizeof(s)), sizeof(s));
+	close(fd);
+	CU_ASSERT_EQUAL(s.magic, STATS_MAGIC);
+	CU_ASSERT_EQUAL(s.opens, 1);
+	CU_ASSERT(s.first_read_ns != 0);
+	CU_ASSERT(s.ops[STATS_READ] >= 4 && s.ops[STATS_WRITE] >= 3 && s.ops[STATS_FLUSH] >= 2 &&
+		  s.ops[STATS_UNMAP] == 1);
+	CU_ASSERT(s.errors[STATS_READ] >= 1);
+	CU_ASSERT(s.store_write_bytes >= 8192);
+	registered->destroy();
+	CU_ASSERT_PTR_NULL(the.engine);
+	snprintf(path, sizeof(path), "rm -rf %s", dir);
+	CU_ASSERT_EQUAL(system(path), 0);
+}
+
+UNIT_MAIN(UNIT(test_handler_registers), UNIT(test_handler_refusals_leave_a_sentence),
+	  UNIT(test_handler_commands), UNIT(test_handler_read_only_and_discard),
+	  UNIT(test_handler_counters))
