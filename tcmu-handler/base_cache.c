@@ -549,7 +549,8 @@ static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t nee
 	uint16_t missing = need & (uint16_t) ~(f->valid | f->loading);
 
 	*ret_follows = missing && follows(b, f, need);
-	if (*ret_follows)
+	/* A second miss in a unit: there will be more. */
+	if (*ret_follows || (missing && (f->valid | f->loading)))
 		missing = (uint16_t) ~(f->valid | f->loading);
 	f->loading |= missing;
 	f->loads += count_runs(missing);
