@@ -36,6 +36,7 @@ struct boot_client {
 	bool disk_failed; /* tcmu-runner could not open it again after a restart */
 	bool logged_in;
 	uint64_t logged_in_ns; /* CLOCK_MONOTONIC */
+	uint64_t logged_out_ns; /* CLOCK_MONOTONIC of the end of its last session; 0: none that we saw */
 	char session_address[64];
 	char iqn[TARGET_NAME_MAX];
 	char disk[TARGET_ID_MAX];

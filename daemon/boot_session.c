@@ -15,6 +15,8 @@
 #include "daemon/boot_private.h"
 #include "daemon/log.h"
 
+#define SETTLE_NS (60 * 1000000000ull) /* that a super client must have been gone before its work is committed */
+
 int boot_session_of(struct boot *boot, const struct boot_client *client, struct store_session *ret)
 {
 	return store_session_by_client(boot->store, client->rec.id, ret);
@@ -145,6 +147,12 @@ int boot_session_freeze(struct boot *boot, const struct store_session *session,
 		return fail(error, -ENOENT, "the client of this session is gone");
 	if (client->logged_in || client->waiters || client->state == BOOT_PREPARING)
 		return fail(error, -EBUSY, "client %s is running: shut it down first, so that its file system is whole", client->rec.name);
+	/* A session also ends when a cable is pulled, or a PC is too busy to answer: it may come back to its disk. */
+	if (client->logged_out_ns && loop_now(boot->loop) - client->logged_out_ns < SETTLE_NS)
+		return fail(error, -EBUSY,
+			    "client %s had its disk until %u s ago: make sure that it is shut down, and try again in %u s",
+			    client->rec.name, (unsigned int)((loop_now(boot->loop) - client->logged_out_ns) / 1000000000),
+			    (unsigned int)((SETTLE_NS - (loop_now(boot->loop) - client->logged_out_ns)) / 1000000000 + 1));
 	job = calloc(1, sizeof(*job));
 	f = calloc(1, sizeof(*f));
 	if (!job || !f) {

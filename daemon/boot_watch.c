@@ -115,6 +115,7 @@ static void take_item(struct boot *boot, const struct boot_poll_item *item)
 			client->steps.login_ns = item->seen_ns;
 	} else if (client->logged_in) {
 		client->logged_in = false;
+		client->logged_out_ns = loop_now(boot->loop);
 		client->session_address[0] = '\0';
 		if (client->state == BOOT_RUNNING)
 			client->state = BOOT_OFF;

@@ -708,6 +708,109 @@ static void test_boot_script_while_it_runs(void)
 	close_rig(rig);
 }
 
+/* A line of a disk's record. */
+static bool record_has(const char *line)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "grep -qx '%s' %s/disk/1-0.conf", line, root);
+	return system(command) == 0;
+}
+
+static void never_frozen(void *arg, int result, const char *error)
+{
+	(void)arg;
+	(void)result;
+	(void)error;
+	CU_FAIL("a disk was taken from its PC");
+}
+
+static bool is_off(struct rig *rig)
+{
+	return look(rig, "PC101").state == BOOT_OFF;
+}
+
+/* The super client: a write-back of its own, kept, on one generation; nobody else; no commit while it may be at work. */
+static void test_boot_session(void)
+{
+	struct rig *rig = open_rig("", false);
+	struct store_session session;
+	char error[BOOT_ERROR_MAX], line[64];
+	struct store_image row;
+
+	dhcp(rig, 101, 0);
+	dhcp(rig, 102, 0);
+	CU_ASSERT_EQUAL(boot_session_begin(rig->boot, "PC101", "none", error), -ENOENT);
+	CU_ASSERT_EQUAL(boot_session_begin(rig->boot, "PC101", "two", error), 0);
+	CU_ASSERT_EQUAL(boot_session_begin(rig->boot, "PC102", "two", error), -EBUSY);
+	CU_ASSERT_PTR_NOT_NULL(strstr(error, "updated by client PC101 already"));
+	CU_ASSERT_EQUAL(boot_session_begin(rig->boot, "PC101", "one", error), -EBUSY);
+	CU_ASSERT_EQUAL_FATAL(store_session_by_image(rig->store, "two", &session), 1);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	CU_ASSERT_STRING_EQUAL(look(rig, "PC101").boot.image, "two"); /* its own would be one */
+	CU_ASSERT(record_has("mode=keep"));
+	snprintf(line, sizeof(line), "overlay=%s", session.overlay);
+	CU_ASSERT(record_has(line));
+	snprintf(line, sizeof(line), "reset=%s", session.reset);
+	CU_ASSERT(record_has(line));
+	CU_ASSERT_STRING_NOT_EQUAL(session.overlay, look(rig, "PC101").client.overlay);
+	write_info("020000000065", LOGGED_IN);
+	CU_ASSERT(run_until(rig, is_running));
+	CU_ASSERT_EQUAL(boot_session_freeze(rig->boot, &session, never_frozen, NULL, error), -EBUSY);
+	CU_ASSERT_PTR_NOT_NULL(strstr(error, "is running"));
+	CU_ASSERT_EQUAL(boot_session_end(rig->boot, "two", error), -EBUSY);
+	write_info("020000000065", "No active iSCSI Session for Initiator Endpoint\n");
+	CU_ASSERT(run_until(rig, is_off));
+	CU_ASSERT_EQUAL(boot_session_freeze(rig->boot, &session, never_frozen, NULL, error), -EBUSY);
+	CU_ASSERT_PTR_NOT_NULL(strstr(error, "make sure that it is shut down"));
+
+	/* The image moves on without it: said, not mixed. */
+	make_file("three.raw", "", 3 << 20);
+	CU_ASSERT_EQUAL(catalogue_add_generation(rig->catalogue, rig->config, "two", "three.raw", "raw", &row, error), 0);
+	rig->scripts = 0;
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NULL(strstr(rig->script[0], "sanboot"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(look(rig, "PC101").boot.failure, "lies on generation 1 of two"));
+	CU_ASSERT_EQUAL(boot_session_end(rig->boot, "two", error), 0);
+	rig->scripts = 0;
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_STRING_EQUAL(look(rig, "PC101").boot.image, "one");
+	CU_ASSERT(record_has("mode=discard"));
+	close_rig(rig);
+}
+
+/* A PC that may upload gets the capture system until its image is there. */
+static void test_boot_capture(void)
+{
+	struct rig *rig = open_rig("[client MASTER]\nmac = 02:00:00:00:00:65\nupload = yes\ncapture = pc.vmdk\n"
+				   "capture-disk = sda\n",
+				   false);
+	char error[CATALOGUE_ERROR_MAX], who[CONFIG_HOST_MAX];
+	struct store_image row;
+
+	dhcp(rig, 101, 0);
+	dhcp(rig, 102, 0);
+	ask(rig, 101);
+	CU_ASSERT_EQUAL(rig->scripts, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "/capture\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], " bootwell.name=pc.vmdk bootwell.disk=sda"));
+	CU_ASSERT_EQUAL(boot_may_upload(rig->boot, address_of(101), who, error), 0);
+	CU_ASSERT_STRING_EQUAL(who, "MASTER");
+	CU_ASSERT_EQUAL(boot_may_upload(rig->boot, address_of(102), who, error), -EACCES);
+	CU_ASSERT_EQUAL(boot_may_upload(rig->boot, address_of(103), who, error), -EACCES);
+	CU_ASSERT_EQUAL(catalogue_add(rig->catalogue, rig->config, "pc", "two.raw", "raw", 0, &row, error), 0);
+	rig->scripts = 0;
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	close_rig(rig);
+}
+
 static bool is_failed(struct rig *rig)
 {
 	return look(rig, "PC101").state == BOOT_FAILED;
@@ -805,6 +908,8 @@ int main(int argc, char **argv)
 		UNIT(test_boot_script_says_why_not),
 		UNIT(test_boot_script_while_it_runs),
 		UNIT(test_boot_disk_lost),
+		UNIT(test_boot_session),
+		UNIT(test_boot_capture),
 		UNIT(test_boot_adopt),
 		UNIT(test_boot_cleanup),
 	};
