@@ -22,7 +22,7 @@ wait_for 60 appliance "! bootwell client list | grep -q '^super .*running'"
 check "it becomes the super client" appliance "bootwell client set super update-image=debian"
 pc_start pc1 1
 pc_boots "the super client boots" pc1
-check "it changes the image" lab_run pc1 "echo witness >/root/witness && head -c 3000000 /dev/urandom >/root/blob && sha256sum </root/blob >/root/sum && sync"
+LAB_LIMIT=240 check "it changes the image" lab_run pc1 "echo witness >/root/witness && head -c 500000 /dev/urandom >/root/blob && sha256sum </root/blob >/root/sum && sync"
 refuse "a commit while it runs is refused" appliance "bootwell image commit debian --yes"
 LAB_LIMIT=30 lab_run pc1 "sync; echo o >/proc/sysrq-trigger" >/dev/null 2>&1 # off, all of it flushed
 wait_for 20 sh -c '! kill -0 "$1" 2>/dev/null' _ "${lab_pid[pc1]}" || lab_kill pc1
@@ -35,9 +35,10 @@ check "nobody else can have the image too: $out" grep -q "updated by client supe
 refuse "without what was changed" lab_run pc2 "test -e /root/witness"
 
 # Killed in the middle: generation 1 stays, the session too.
-appliance "(bootwell image commit debian --yes >/run/commit.out 2>&1 &)"
-wait_for 60 appliance "test -e /srv/bootwell/images/.commit/debian.vmdk"
-appliance_kill9 bootwelld
+# It has to have been gone for a minute.
+appliance "(until bootwell image commit debian --yes; do sleep 2; done >/run/commit.out 2>&1 &)"
+wait_for 150 appliance "test -e /srv/bootwell/images/.commit/debian.vmdk"
+appliance "pkill -f 'until bootwell' ; pkill -x bootwell; pkill -9 -x bootwelld"
 check "the server is back" wait_for 60 appliance "bootwell status >/dev/null"
 check "a kill in the middle leaves the old generation" [ "$(generation)" = "1*" ]
 check "and nothing half-made" appliance "! ls /srv/bootwell/images | grep -q '^debian-'"
