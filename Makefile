@@ -56,7 +56,7 @@ all: $(O)/bootwelld $(O)/bootwell $(O)/bootwell-configfs $(O)/handler_bootwell.s
 all: $(O)/bootwell-capture $(O)/bootwell-overlay $(O)/bootwell-doctor
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{sub(/ +$$/,"",$$1); printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
 deps:  ## install the Debian packages that are missing (as root)
 	$(Q)tests/deps $(DEPS)
@@ -158,9 +158,14 @@ format:  ## clang-format the tree
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
 
 # --- benchmarks: speed lives here, never in a test -------------------------------------------------------------------
-BENCHES := bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture
-.PHONY: $(BENCHES)
-$(BENCHES): all tests  ## ours against the peers, in turn; writes build/bench/NAME.json
+.PHONY: bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture
+bench-engine:   ## the overlay and the caches against qemu and nbdkit; like all of them: a table, ratios, build/bench/NAME.json
+bench-lio:      ## in the VM, through LIO and an initiator, against fileio, tgt and tcmu-runner's own handlers
+bench-tftp:     ## user space and in the kernel, against dnsmasq, tftpd-hpa, atftpd
+bench-dhcp:     ## four-message exchanges, against Kea, dnsmasq, isc-dhcpd
+bench-storm:    ## 500 PCs switched on within 2 s, against dnsmasq
+bench-capture:  ## a disk sent, against partclone over a socket and qemu-img convert
+bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture: all tests
 	$(Q)$(MAKE) deps DEPS=bench
 	$(Q)tests/bench/$(patsubst bench-%,%,$@) $(O)
 
