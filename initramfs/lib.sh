@@ -3,7 +3,8 @@
 # runs all of it on any machine.
 # shellcheck shell=bash disable=SC2034
 
-RUN=${BOOTWELL_RUN:-/run/bootwell}
+# Not /run/bootwell: systemd gives all beneath that to the user of bootwelld, and goes into mounts too.
+RUN=${BOOTWELL_RUN:-/run/appliance}
 STATE=${BOOTWELL_STATE:-/var/lib/bootwell}
 LIB=${BOOTWELL_LIB:-/usr/lib/bootwell}
 PAGE_PORT=8001
