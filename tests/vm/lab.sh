@@ -176,7 +176,7 @@ appliance_start() {
 	(cd "$LAB/cpio" && find . | cpio -o -H newc -R 0:0 --quiet) >"$LAB/initrd"
 	cat "$LAB_TREE/initrd" >>"$LAB/initrd"
 	lab_qemu appliance "${LAB_APPLIANCE_MEMORY:-1536}" "${LAB_APPLIANCE_CPUS:-2}" -kernel "$LAB_TREE/kernel" -initrd "$LAB/initrd" \
-		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off rw ${LAB_APPEND:-}" \
+		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off no_timer_check lpj=4000000 tsc=nowatchdog rw ${LAB_APPEND:-}" \
 		-drive "if=none,id=root,file=$root,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=root \
 		-drive "if=none,id=data,$drive" -device virtio-blk-pci,drive=data \
 		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:01,romfile="

@@ -17,7 +17,7 @@ pc_boots "the second PC boots" pc2
 cat >"$LAB/write" <<'END'
 set -e
 word=$1
-yes "$word" | head -c 4194304 >/run/pattern || :
+yes "$word" 2>/dev/null | head -c 4194304 >/run/pattern || :
 for sector in 1 7 8 63 1023; do dd if=/run/pattern of=/dev/sda2 bs=512 seek=$sector skip=$sector count=1 oflag=direct conv=notrunc status=none; done
 dd if=/run/pattern of=/dev/sda2 bs=4096 seek=1024 count=16 oflag=direct conv=notrunc status=none
 dd if=/run/pattern of=/dev/sda2 bs=1M seek=8 count=4 oflag=direct conv=notrunc status=none
@@ -26,7 +26,7 @@ END
 cat >"$LAB/read" <<'END'
 echo 3 >/proc/sys/vm/drop_caches
 for sector in 1 7 8 63 1023; do
-	dd if=/dev/sda2 bs=512 skip=$sector count=1 iflag=direct status=none | cmp - <(tail -c +$((sector * 512 + 1)) /run/pattern | head -c 512) || exit 1
+	dd if=/dev/sda2 bs=512 skip=$sector count=1 iflag=direct status=none | cmp - <(tail -c +$((sector * 512 + 1)) /run/pattern 2>/dev/null | head -c 512) || exit 1
 done
 dd if=/dev/sda2 bs=4096 skip=1024 count=16 iflag=direct status=none | cmp - <(head -c 65536 /run/pattern) || exit 1
 dd if=/dev/sda2 bs=1M skip=8 count=4 iflag=direct status=none | cmp - /run/pattern
