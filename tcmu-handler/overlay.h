@@ -94,7 +94,8 @@ struct overlay {
 	unsigned int batches;
 	uint64_t next_batch, completed, durable;
 	uint32_t open_segment, open_used; /* SEGMENT_NONE */
-	uint32_t broken_segment;
+	uint64_t broken_seq; /* of the segment in which a batch failed last: the later ones there
+				count as failed */
 	struct overlay_flush *flushes;
 	struct store_sync sync;
 	uint64_t sync_batch;

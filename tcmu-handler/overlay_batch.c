@@ -37,7 +37,7 @@ struct batch {
 	struct overlay *ov;
 	struct batch *next;
 	struct io_queue *q;
-	uint64_t number;
+	uint64_t number, segment_seq;
 	uint32_t segment, position;
 	unsigned int zeros, data;
 	uint32_t page[RECORD_ENTRIES];
@@ -316,6 +316,7 @@ static void begin_batch(struct overlay *ov, struct io_queue *q, struct batch *b)
 	b->q = q;
 	b->number = ov->next_batch++;
 	b->segment = ov->open_segment;
+	b->segment_seq = ov->store->segment[b->segment].seq;
 	b->position = ov->open_used;
 	if (ov->last)
 		ov->last->next = b;
@@ -440,7 +441,7 @@ static void page_back(struct overlay *ov, uint32_t page, struct page_list *list)
 
 static void batch_failed(struct overlay *ov, struct batch *b)
 {
-	ov->broken_segment = b->segment;
+	ov->broken_seq = b->segment_seq;
 	if (ov->open_segment == b->segment)
 		seal_segment(ov);
 	for (unsigned int i = b->data; i-- > 0;)
@@ -476,7 +477,7 @@ static void end_batches(struct overlay *ov)
 			ov->last = NULL;
 		ov->batches--;
 		__atomic_sub_fetch(&ov->store->writing, 1, __ATOMIC_RELAXED);
-		if (b->error || b->segment == ov->broken_segment)
+		if (b->error || b->segment_seq == ov->broken_seq)
 			batch_failed(ov, b);
 		else
 			batch_succeeded(ov, b);
@@ -484,7 +485,7 @@ static void end_batches(struct overlay *ov)
 		store_segment_drop(ov->store, b->segment, 1, 0, 0);
 		if (b->restated)
 			b->restated->done(b->restated,
-					  b->error || b->segment == ov->broken_segment ? -EIO : 0);
+					  b->error || b->segment_seq == ov->broken_seq ? -EIO : 0);
 		free(b->released);
 		b->released = NULL;
 		while (b->merges) {
@@ -499,8 +500,6 @@ static void end_batches(struct overlay *ov)
 		else
 			batch_free(b);
 	}
-	if (!ov->batches)
-		ov->broken_segment = SEGMENT_NONE;
 }
 
 static void batch_ended(struct batch *b, int error)

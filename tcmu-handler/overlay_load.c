@@ -553,7 +553,7 @@ int overlay_open(struct overlay **ret, const struct overlay_params *p, struct en
 	ov->keep = p->keep;
 	ov->next_batch = 1;
 	ov->first_failed = UINT64_MAX;
-	ov->open_segment = ov->broken_segment = SEGMENT_NONE;
+	ov->open_segment = SEGMENT_NONE;
 	pthread_mutex_init(&ov->lock, NULL);
 	r = map_init(&ov->map, (uint32_t)blocks);
 	if (r < 0) {
