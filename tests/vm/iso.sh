@@ -52,9 +52,9 @@ iso_ssh() {
 	lab_host timeout "${LAB_LIMIT:-60}" ssh -i "$LAB/key" -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=5 \
 		root@10.77.0.1 "$@"
 }
-# iso_serves: its health check is content. Within 300 s: it runs under emulation, and every core may be busy.
+# iso_serves: its health check is content. Within 500 s: it runs under emulation, and every core may be busy.
 iso_serves() {
-	local end=$((SECONDS + ${1:-300}))
+	local end=$((SECONDS + ${1:-500}))
 	until [ "$(iso_ssh 'cat /run/appliance/health' 2>/dev/null)" = serving ]; do
 		[ $SECONDS -lt $end ] && lab_alive appliance || { console_tail appliance; iso_ssh 'cat /run/appliance/bootwell.status /run/appliance/setup.log; journalctl -b -p notice --no-pager | tail -40' | sed 's/^/#   /'; return 1; }
 		sleep 2

@@ -33,7 +33,8 @@ END
 images=(-drive "if=none,id=images,file=$LAB/images.qcow2,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=images)
 qemu-img create -q -f qcow2 -F raw -b "$LAB_TREE/data.ext4" "$LAB/images.qcow2"
 iso_boot cd bios "${images[@]}"
-check "the ISO starts under SeaBIOS and serves" iso_serves || exit 1
+check "the ISO starts under SeaBIOS and serves" iso_serves
+[ "$failed" = 0 ] || exit 1
 status=$(iso_conf_file bootwell.status)
 sed 's/^/#   /' <<<"$status"
 check "bootwell.status on the volume says accepted" grep -qx 'configuration: accepted (volume)' <<<"$status"
@@ -58,7 +59,8 @@ lab_kill pc1
 lab_kill appliance
 conf=''
 iso_boot usb uefi "${images[@]}"
-check "from a stick under OVMF it serves, without the volume" iso_serves || exit 1
+check "from a stick under OVMF it serves, without the volume" iso_serves
+[ "$failed" = 0 ] || exit 1
 check "from the last good copy on the state disk" test "$(iso_ssh 'cat /run/appliance/mode')" = state
 check "clients, names and addresses are back" test "$(iso_ssh 'bootwell client list --json' | jq -cS '[.[]? // .clients[]? | {name, mac, address}]')" = "$before"
 check "it is the same machine to ssh" test "$(iso_ssh 'cat /etc/ssh/ssh_host_ed25519_key.pub')" = "$key"

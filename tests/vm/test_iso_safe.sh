@@ -28,7 +28,8 @@ address = 10.77.0.1/24
 rnage = 10.77.0.101-10.77.0.150
 END
 iso_boot cd bios
-check "with a mistake in the file it comes up in safe mode" wait_for 400 safe || { console_tail appliance; exit 1; }
+check "with a mistake in the file it comes up in safe mode" wait_for 500 safe
+[ "$failed" = 0 ] || { console_tail appliance; exit 1; }
 told() { iso_conf_file bootwell.status | grep -q 'not serving: safe mode'; }
 wait_for 120 told
 status=$(iso_conf_file bootwell.status)
@@ -43,7 +44,8 @@ lab_kill appliance
 
 conf=''
 iso_boot usb bios
-check "without any configuration it comes up in safe mode" wait_for 400 safe || { console_tail appliance; exit 1; }
+check "without any configuration it comes up in safe mode" wait_for 500 safe
+[ "$failed" = 0 ] || { console_tail appliance; exit 1; }
 check "the page says what to do" grep -q BOOTWELL-CONF <(page)
 refuse "nobody answers a DHCP request then either" asked
 refuse "there is no ssh without a key" lab_host timeout 10 bash -c 'exec 3<>/dev/tcp/10.77.0.1/22'
