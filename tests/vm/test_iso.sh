@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The appliance's ISO with a volume that holds bootwell.conf: from a CD under SeaBIOS it formats its state disk and a
-# shellcheck disable=SC2034,SC2054 # conf is for iso_boot; commas are QEMU's
+# shellcheck disable=SC2034,SC2054,SC2154 # conf is for iso_boot; failed is of lib.sh
 # diskless PC starts from it; its power is cut; from a USB stick under OVMF, without the volume, everything is back.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/lab.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The ISO with a configuration that has a mistake, and then with none: the status file names the line, a page says why, and no
-# shellcheck disable=SC2034,SC2054 # conf is for iso_boot; commas are QEMU's
+# shellcheck disable=SC2034,SC2054,SC2154 # conf is for iso_boot; failed is of lib.sh
 # DHCP request is answered.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/lab.sh"
