@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # An update of the appliance goes into a slot, is tried, and becomes the good one when it serves; one whose kernel finds no
-# shellcheck disable=SC2154 # failed is of lib.sh
 # first program panics, and the machine comes back by itself with the old one.
+# shellcheck disable=SC2154 # failed is of lib.sh
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/lab.sh"
 . "$(dirname "$0")/iso.sh"
