@@ -268,6 +268,9 @@ static bool round_with(struct fault f)
 	fault.error = 0;
 	fault.for_ever = false;
 	fault.nth = 0;
+	/* What had been on its way into a broken segment fails yet. */
+	while (engine_store(engine)->writing)
+		engine_poll(engine, true);
 	engine_tick(engine);
 	for (unsigned int i = 0; i < DISKS; i++) {
 		errors[i] = 0;
