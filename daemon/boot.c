@@ -3,18 +3,18 @@
  * The way of one boot, as the server sees it:
  *
  *	boot_identify	DHCP asks who this is and what it gets: [client] section, record in the
- *state, group, defaults boot_leased	the lease is being committed: an unknown PC becomes a
- *record; `coming` notes the time boot_tftp_started boot_script	the moment of a new boot: `coming`
- *becomes `steps`, the disk's job is queued (boot_disk.c), its end answers the PC polling
- *login and first read are seen in configfs and in the handler's counters (boot_watch.c)
+ * state, group, defaults boot_leased	the lease is being committed: an unknown PC becomes a
+ * record; `coming` notes the time boot_tftp_started boot_script	the moment of a new boot: `coming`
+ * becomes `steps`, the disk's job is queued (boot_disk.c), its end answers the PC polling
+ * login and first read are seen in configfs and in the handler's counters (boot_watch.c)
  *
  * A hand-off is awaited from the lease that named a boot program until the script is asked for;
- *when nobody asks within [dhcp] handoff-timeout, the PC gets the other program of the pair the next
- *time.
+ * when nobody asks within [dhcp] handoff-timeout, the PC gets the other program of the pair the next
+ * time.
  *
  * Whoever asks for a script ends what the PC ran before. So the asker must have the PC's address,
- *and when a session of it lives, DHCP must have seen the PC as firmware or iPXE since its login:
- *one forged datagram ends nothing.
+ * and when a session of it lives, DHCP must have seen the PC as firmware or iPXE since its login:
+ * one forged datagram ends nothing.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -57,9 +57,7 @@ static int complain(const char *what, const char *on, const char *why)
 	return CLI_FAILED;
 }
 
-/* --- small things
- * --------------------------------------------------------------------------------------------------
- */
+/* --- small things --- */
 
 /* Runs a program with its output thrown away when `quiet`; 0 when it ended with 0. */
 static int run(bool quiet, const char *const argv[])
@@ -150,9 +148,7 @@ static bool any_image(void *arg, const struct config *config, const char *name)
 	return true;
 }
 
-/* --- places
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- places --- */
 
 /* The state's folder is in the configuration. Images may be of a catalogue that is not here yet. */
 static int find_state(struct places *p, const char *config_file, const char *what)
@@ -191,9 +187,7 @@ static void places_done(struct places *p)
 		run(true, (const char *const[]){"rm", "-rf", "--", p->folder, NULL});
 }
 
-/* --- backup
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- backup --- */
 
 /* A copy of the database as of now, also while bootwelld writes it. */
 static int copy_database(const struct places *p)
@@ -307,9 +301,7 @@ int cli_backup(int argc, char **argv)
 	return r;
 }
 
-/* --- restore
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- restore --- */
 
 /* Takes the known names out of the archive, each of which has to be an ordinary file. */
 static int unpack(const struct places *p, const char *file)

@@ -11,9 +11,7 @@
 
 #define BACKSTORES "core/user_0"
 
-/* --- what is allowed
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- what is allowed --- */
 
 /* Components of names and addresses, none of them "." or "..", none empty. Returns how many. */
 static unsigned int components(const char *path)
@@ -104,9 +102,7 @@ bool configfs_request_parse(const char *request, size_t length, int *ret_operati
 	return true;
 }
 
-/* --- asking
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- asking --- */
 
 int configfs_remote(const char *socket_path, enum configfs_operation operation, const char *path,
 		    const char *value)

@@ -2,21 +2,20 @@
 /*
  * The order of things in configfs (kernel: drivers/target, Documentation/target):
  *
- *	core/user_0/ID			the backstore; `control` first, `enable` makes the kernel
- *ask tcmu-runner to open it
+ *	core/user_0/ID			the backstore; `control` first, `enable` asks tcmu-runner
  *	iscsi/IQN/tpgt_1		its portal group: attributes, then lun/lun_0 -> backstore
  *	  acls/INITIATOR		who may log in, with CHAP; lun_0/x -> ../../../lun/lun_0
  *	  np/0.0.0.0:PORT		where it listens
  *	  enable			last: only a complete target answers
  *
  * Taking down is the other way round; `enable` = 0 first, which drops the session and waits for its
- *commands.
+ * commands.
  *
  * Two waits have no end of their own. `enable` of a backstore waits for tcmu-runner's netlink
- *answer: when the runner is dead, nothing but a reset of the module's netlink state wakes it.
- *Taking down a target waits for commands in the ring: when the runner is dead, the ring must be
- *closed from the kernel's side. target_rescue() does either; it touches a ring only when no runner
- *is there, because a live ring must never be reset.
+ * answer: when the runner is dead, nothing but a reset of the module's netlink state wakes it.
+ * Taking down a target waits for commands in the ring: when the runner is dead, the ring must be
+ * closed from the kernel's side. target_rescue() does either; it touches a ring only when no runner
+ * is there, because a live ring must never be reset.
  */
 #include <ctype.h>
 #include <dirent.h>

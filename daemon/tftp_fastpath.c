@@ -7,24 +7,24 @@
  *	user	tftp_server.c: everything that is not the plain case
  *
  * A transfer starts in user space: it checks the request, opens the file, answers with an OACK, and
- *only then is there a session for the programs to find. They send nothing before the client has
- *acknowledged the OACK, so a request with a forged source gets one OACK and no data: no amplifier.
+ * only then is there a session for the programs to find. They send nothing before the client has
+ * acknowledged the OACK, so a request with a forged source gets one OACK and no data: no amplifier.
  *
  * A session is a slot in memory that both sides map. Its state is one 64-bit word, {epoch, block
- *sent last}. A program that has an ACK of just that block moves the word on by compare-and-exchange
- *and then sends; if the exchange fails, another CPU has answered, or user space took the session
- *over, and the packet is passed. User space takes it over by clearing the epoch, also atomically,
- *and so knows exactly what was sent. Any other packet (duplicate ACK, ACK within a window, ERROR,
- *the ACK of the last block) reaches the transfer's socket as without us, and the state machine
- *there decides, with the state that pause() tells. So retransmission, time-outs and the end exist
- *once, in user space.
+ * sent last}. A program that has an ACK of just that block moves the word on by compare-and-exchange
+ * and then sends; if the exchange fails, another CPU has answered, or user space took the session
+ * over, and the packet is passed. User space takes it over by clearing the epoch, also atomically,
+ * and so knows exactly what was sent. Any other packet (duplicate ACK, ACK within a window, ERROR,
+ * the ACK of the last block) reaches the transfer's socket as without us, and the state machine
+ * there decides, with the state that pause() tells. So retransmission, time-outs and the end exist
+ * once, in user space.
  *
  * Who may read what, and when: slots and chunks are plain memory that programs read without locks.
- *A slot or chunk is given to somebody else only TFTP_REST_NS after its last use; the epoch in the
- *table of sessions tells a slot's tenants apart.
+ * A slot or chunk is given to somebody else only TFTP_REST_NS after its last use; the epoch in the
+ * table of sessions tells a slot's tenants apart.
  *
  * A file is copied into the chunks once and read from there by all transfers: a file that changes
- *on disk is a new generation, and running transfers keep the old one to the end.
+ * on disk is a new generation, and running transfers keep the old one to the end.
  */
 #include "daemon/tftp_fastpath.h"
 
@@ -97,9 +97,7 @@ const char *tftp_fastpath_tier_name(enum tftp_fastpath_tier tier)
 	return names[tier];
 }
 
-/* --- loading
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- loading --- */
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list ap)
 {
@@ -250,9 +248,7 @@ void tftp_fastpath_free(struct tftp_fastpath *fp)
 	free(fp);
 }
 
-/* --- interfaces
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- interfaces --- */
 
 int tftp_fastpath_attach(struct tftp_fastpath *fp, int ifindex)
 {
@@ -300,9 +296,7 @@ int tftp_fastpath_file_get(struct tftp_fastpath *fp, int fd, uint64_t now,
 	return fp ? tftp_files_get(&fp->files, fd, now, ret) : -ENOTSUP;
 }
 
-/* --- sessions
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- sessions --- */
 
 static bool slot_take(struct tftp_fastpath *fp, uint64_t now, uint32_t *ret)
 {
@@ -449,9 +443,7 @@ void tftp_fastpath_session_remove(struct tftp_fastpath *fp, uint32_t session)
 	slot_give(fp, session);
 }
 
-/* --- counters
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- counters --- */
 
 static void read_count(const struct tftp_fastpath *fp, uint32_t which,
 		       struct tftp_fastpath_path_stats *ret)

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * TFTP answered inside the kernel: loads and attaches the programs of bpf/, fills their maps, reads
- *their counters. The protocol belongs to the caller (tftp_server): it answers the request, sends
- *the OACK, and then hands the transfer over; the kernel answers each ACK that completes what was
- *sent last with the next block (or window), and hands every other packet to the caller's socket as
- *if it were not there. The design is told in tftp_fastpath.c.
+ * their counters. The protocol belongs to the caller (tftp_server): it answers the request, sends
+ * the OACK, and then hands the transfer over; the kernel answers each ACK that completes what was
+ * sent last with the next block (or window), and hands every other packet to the caller's socket as
+ * if it were not there. The design is told in tftp_fastpath.c.
  *
  * The caller's part, for each transfer:
  *	file_get(), file_load() until it says 0		once for each request; the file is cached
  *	send the OACK, then session_add(sent = 0)	or fail: then serve it in user space,
- *nothing was lost any packet on the transfer's socket:		session_pause() says which block was
- *sent last: treat the packet with that state, as if user space had sent everything, then
+ * nothing was lost any packet on the transfer's socket:		session_pause() says which block was
+ * sent last: treat the packet with that state, as if user space had sent everything, then
  *							session_resume() with the new state, or
- *session_remove()
+ * session_remove()
  *	every now and then:				session_peek(): the block sent last and
- *when; after a time-out pause, send it (or its window) again, resume the end: session_remove(),
- *file_put() While paused, the kernel passes all packets of the transfer. The ACK of the last block
- *is always passed.
+ * when; after a time-out pause, send it (or its window) again, resume the end: session_remove(),
+ * file_put() While paused, the kernel passes all packets of the transfer. The ACK of the last block
+ * is always passed.
  *
  * One thread, except tftp_fastpath_file_load(). Never logs. Every function takes a NULL fast path
- *(there is none then).
+ * (there is none then).
  */
 #ifndef BOOTWELL_TFTP_FASTPATH_H
 #define BOOTWELL_TFTP_FASTPATH_H

@@ -137,9 +137,7 @@ void base_cache_free(struct base_cache *c)
 	free(c);
 }
 
-/* --- bases
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- bases --- */
 
 struct base *base_find(struct base_cache *c, const char *key)
 {
@@ -242,9 +240,7 @@ uint64_t base_size(const struct base *b)
 	return b->size;
 }
 
-/* --- hits
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- hits --- */
 
 static uint16_t parts_of(uint64_t skip, uint64_t length)
 {
@@ -298,9 +294,7 @@ uint64_t base_copy(struct base *b, uint64_t offset, uint64_t length, struct iov_
 	return done;
 }
 
-/* --- misses
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- misses --- */
 
 /* A frame that can be filled: free, or the clock's choice. NULL: all are being filled. Lock held.
  */

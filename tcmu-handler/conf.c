@@ -27,9 +27,7 @@ bool conf_id_valid(const char *id)
 	return true;
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- values --- */
 
 struct parser {
 	const char *name;
@@ -106,9 +104,7 @@ static int parse_layer(struct parser *p, char *value, struct disk_config *d)
 	return 0;
 }
 
-/* --- lines
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- lines --- */
 
 typedef int (*line_fn)(struct parser *p, char *value, void *ret);
 
@@ -240,9 +236,7 @@ int conf_parse_disk(struct disk_config *ret, char *text, const char *name, struc
 	return 0;
 }
 
-/* --- files
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static int read_text(const char *path, char **ret, struct engine_error *err)
 {

@@ -41,9 +41,7 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* --- counters
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- counters --- */
 
 static void add(uint64_t *counter, uint64_t n)
 {
@@ -89,9 +87,7 @@ static void gauges(struct disk *d)
 	pthread_mutex_unlock(&ov->lock);
 }
 
-/* --- reading
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 static void finish(struct disk_request *r, int error)
 {
@@ -285,9 +281,7 @@ static int start_read(struct disk_request *r)
 	return 1;
 }
 
-/* --- writing
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 static bool all_zero(const struct iovec *iov, size_t cnt)
 {
@@ -551,9 +545,7 @@ int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_
 	return 0;
 }
 
-/* --- life
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static void run_kick(struct thread *t, struct work *work)
 {

@@ -41,9 +41,7 @@ void engine_log(struct engine *e, const char *format, ...)
 	e->config.log(e->config.log_arg, text);
 }
 
-/* --- threads
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- threads --- */
 
 void thread_post(struct thread *t, struct work *work)
 {
@@ -429,9 +427,7 @@ static void warn_early(struct engine *e)
 	}
 }
 
-/* --- parking
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- parking --- */
 
 void engine_park_poor(struct engine *e, struct disk_request *r)
 {
@@ -479,9 +475,7 @@ void engine_unpark(struct engine *e)
 	}
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static int machine_boot(uint8_t ret[16])
 {

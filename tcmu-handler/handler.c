@@ -47,9 +47,7 @@ static struct {
 	unsigned int disks;
 } the = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* --- statuses
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- statuses --- */
 
 static void log_failure(struct tcmu_device *dev, const struct disk_request *r, int error)
 {
@@ -103,9 +101,7 @@ static void note_failure(struct tcmu_device *dev, const struct disk_request *r, 
 		__atomic_store_n(&d->unmap_failed, error, __ATOMIC_RELAXED);
 }
 
-/* --- requests
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- requests --- */
 
 static void request_done(struct disk_request *r, int error)
 {
@@ -354,9 +350,7 @@ static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	}
 }
 
-/* --- devices
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- devices --- */
 
 static const char *id_of(const char *config)
 {

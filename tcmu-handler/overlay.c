@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The overlay of one disk: reads, writes and unmaps against memory. overlay_batch.c writes memory
- *out, overlay_load.c reads it back.
+ * out, overlay_load.c reads it back.
  *
  * A write goes into staging memory (staging.h) and is done: it never waits for the store, and never
- *reads. A block of 4 KiB is, from the top: its staged page, with the sectors that have been
- *written; its slot in the store, with a sector mask of its own; then zero, if the block is in the
- *zero set; then the base. A read composes these; a page that is partial is merged with its slot
- *only when it is written out.
+ * reads. A block of 4 KiB is, from the top: its staged page, with the sectors that have been
+ * written; its slot in the store, with a sector mask of its own; then zero, if the block is in the
+ * zero set; then the base. A read composes these; a page that is partial is merged with its slot
+ * only when it is written out.
  *
  * States of a page that a block points at:
  *
  *	DIRTY	in `dirty`, in order of age. A write changes it in place.
  *	WRITING	in a batch on its way to the store, and so it does not change. A write makes a new
- *page, which begins as a copy (unless all is overwritten), is DIRTY, and is not written out before
- *the older one has ended.
+ * page, which begins as a copy (unless all is overwritten), is DIRTY, and is not written out before
+ * the older one has ended.
  *	CLEAN	the store has the same. It stays as a cache until the memory is needed; a write
- *makes it DIRTY again.
+ * makes it DIRTY again.
  *
  * Old slots. The log is replayed in order, and the last entry for a block counts, so the slot that
- *a map points at must stay alive until the record of what replaced it has been written, and in keep
- *mode until that is durable. Therefore: an overwritten slot is dropped when its successor's batch
- *has ended; the slots of an unmapped range wait in `released`, which goes with the batch that
- *carries the zero entry; batches end in order, whatever order their I/O ends in; and the store
- *itself keeps a dead segment until the next fdatasync.
+ * a map points at must stay alive until the record of what replaced it has been written, and in keep
+ * mode until that is durable. Therefore: an overwritten slot is dropped when its successor's batch
+ * has ended; the slots of an unmapped range wait in `released`, which goes with the batch that
+ * carries the zero entry; batches end in order, whatever order their I/O ends in; and the store
+ * itself keeps a dead segment until the next fdatasync.
  *
  * A kill of the process at any instruction: what was acknowledged is in staging under a descriptor
- *that was published after the data, or in the store. A write that was not yet acknowledged may be
- *there in part; the initiator sends it again.
+ * that was published after the data, or in the store. A write that was not yet acknowledged may be
+ * there in part; the initiator sends it again.
  */
 #include "tcmu-handler/overlay.h"
 
@@ -40,9 +40,7 @@ static uint8_t mask_of(unsigned int first, unsigned int count)
 	return (uint8_t)(((1u << count) - 1) << first);
 }
 
-/* --- runs
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- runs --- */
 
 void run_list_init(struct run_list *runs)
 {
@@ -84,9 +82,7 @@ int run_list_add(struct run_list *runs, const struct run *run)
 	return 0;
 }
 
-/* --- pages
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- pages --- */
 
 /* A clean page goes; its block is in the store anyway. */
 void overlay_drop_clean(struct overlay *ov, uint32_t page)
@@ -125,9 +121,7 @@ uint32_t overlay_reclaim(struct overlay *ov, uint32_t want)
 	return n;
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 struct reader {
 	struct overlay *ov;
@@ -231,9 +225,7 @@ void overlay_run_done(struct overlay *ov, const struct run *run)
 	store_segment_drop(ov->store, run->segment, 1, 0, 0);
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsigned int count,
 		    struct iov_pos *src, uint64_t at)
@@ -367,9 +359,7 @@ int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, stru
 	return done ? (int64_t)done : r;
 }
 
-/* --- unmapping
- * -----------------------------------------------------------------------------------------------
- */
+/* --- unmapping --- */
 
 int overlay_reserve_released(struct overlay *ov, uint64_t count)
 {

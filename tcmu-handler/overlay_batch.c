@@ -556,9 +556,7 @@ int overlay_restate(struct overlay *ov, struct io_queue *q, const struct record_
 	return 0;
 }
 
-/* --- flushes
- * --------------------------------------------------------------------------------------------------
- */
+/* --- flushes --- */
 
 static uint64_t oldest_dirty(const struct overlay *ov)
 {

@@ -299,9 +299,7 @@ static int replay(struct loader *ld)
 	return r;
 }
 
-/* --- staging
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- staging --- */
 
 struct orphan {
 	uint64_t seq;
@@ -403,9 +401,7 @@ static int take_orphans(struct staging *st, uint64_t epoch, struct overlay *ov)
 	return r;
 }
 
-/* --- opening
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- opening --- */
 
 int overlay_load(struct overlay *ov, struct engine_error *err)
 {

@@ -7,13 +7,13 @@
  *	data_start ...		segments
  *
  * Copies are written in turn, so a torn write leaves the older one. All that is needed of either
- *stands in the first sector. Opening reads all headers, and the first block of every segment: the
- *record there names the epoch, an epoch belongs to one overlay, and a segment whose epoch is
- *nobody's is free. Maps are read when an overlay is opened (overlay_load.c).
+ * stands in the first sector. Opening reads all headers, and the first block of every segment: the
+ * record there names the epoch, an epoch belongs to one overlay, and a segment whose epoch is
+ * nobody's is free. Maps are read when an overlay is opened (overlay_load.c).
  *
  * Every opening writes a greater mount number, durably, before anything else: it is the upper half
- *of every id that the store gives out (epochs, sequence numbers of segments), so a number that was
- *used before a crash is never used again, and no stale record can be taken for a new one.
+ * of every id that the store gives out (epochs, sequence numbers of segments), so a number that was
+ * used before a crash is never used again, and no stale record can be taken for a new one.
  */
 #include "tcmu-handler/store.h"
 

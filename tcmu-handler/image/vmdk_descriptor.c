@@ -7,8 +7,8 @@
  *	RW 128 ZERO
  *
  * What matters is read strictly (a key that counts may stand there once, a number is a number), the
- *rest is skipped. File names come out with their backslashes turned; whether they may be opened is
- *for the caller to see.
+ * rest is skipped. File names come out with their backslashes turned; whether they may be opened is
+ * for the caller to see.
  */
 #include <errno.h>
 #include <stdio.h>

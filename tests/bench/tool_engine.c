@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Measures the engine in process, with the access pattern of `qemu-img bench`: tool_engine WORKLOAD
- *key=value...
+ * key=value...
  *
  *	read write unmap	bs= step= count= depth= flush= warm= disks=	(offset grows by
- *step, modulo size)
+ * step, modulo size)
  *	mixed			90 % reads (80 % of them on a fifth of the image), 10 % writes, on
- *all disks
+ * all disks
  *	memcpy			the ceiling of cached reads: random copies of bs bytes out of memory
  *
  * base= image (raw), dir= for store and staging, keep=1 for durable overlays, image_ram=
- *write_back_ram= store_size= in MiB. One line: iops=... mbs=... p50_us=... p99_us=... cpu_us=...
- *(per operation, all threads) stored=... (store bytes per byte written) map_kib=... (per disk).
+ * write_back_ram= store_size= in MiB. One line: iops=... mbs=... p50_us=... p99_us=... cpu_us=...
+ * (per operation, all threads) stored=... (store bytes per byte written) map_kib=... (per disk).
  */
 #include <errno.h>
 #include <pthread.h>
@@ -252,9 +252,7 @@ static void memcpy_ceiling(void)
 	       (double)c / 1e3 / (double)b.o.count);
 }
 
-/* --- set-up
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- set-up --- */
 
 static void split_path(const char *path, struct disk_layer *l)
 {

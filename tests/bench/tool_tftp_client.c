@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A TFTP client that checks every byte it gets, for benchmarks and tests: one transfer after
- *another, or many at once from one thread. Plain sockets only, so that every server meets the same
- *client.
+ * another, or many at once from one thread. Plain sockets only, so that every server meets the same
+ * client.
  *
  *	tool_tftp_client -s ADDRESS [-p PORT] -f NAME -c LOCAL_COPY [-b BLKSIZE] [-w WINDOWSIZE] [-j
- *AT_ONCE] [-n COUNT]
+ * AT_ONCE] [-n COUNT]
  *			 [-t TIMEOUT_MS] [-T TRIES] [-d DUPLICATE_PERCENT] [-S SECONDS] [-k SECONDS]
  *			 [-P PROCESSES]
  *
  * Ends with one line: transfers, blocks, bytes, seconds, blocks/s, the client's CPU seconds,
- *retries, duplicates seen. Status 1 if a transfer failed or a byte differed. Without -b, -w and -k
- *no option is asked for. -S starts new transfers only so long (in place of -n). -d sends that share
- *of ACKs twice. -k asks for the timeout option (RFC 2349). -P shares -j and -n among so many
- *processes.
+ * retries, duplicates seen. Status 1 if a transfer failed or a byte differed. Without -b, -w and -k
+ * no option is asked for. -S starts new transfers only so long (in place of -n). -d sends that share
+ * of ACKs twice. -k asks for the timeout option (RFC 2349). -P shares -j and -n among so many
+ * processes.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Crash enumeration. A random workload runs on kept and discarded overlays over the twin of the I/O
- *layer. At every submission and every completion the power fails, in many ways: any subset of what
- *was not yet durable is on the disk, also in parts. Each time the store is opened again, and
+ * layer. At every submission and every completion the power fails, in many ways: any subset of what
+ * was not yet durable is on the disk, also in parts. Each time the store is opened again, and
  *
  *	- opening succeeds;
  *	- each sector of a kept overlay is as it was at the last flush that was acknowledged, or as
- *some later write or unmap made it: never older, never of another overlay, never the base under an
- *unmap;
+ * some later write or unmap made it: never older, never of another overlay, never the base under an
+ * unmap;
  *	- a discarded overlay is refused to the boot that wrote it, and is the base for the next;
  *	- and that holds too when the power fails again while the store is being opened.
  *
  * In the same places the process is killed instead: staging memory is there then, and what was
- *acknowledged must be exactly there, in both modes. Every now and then the crash is for good, and
- *the workload goes on from what it left.
+ * acknowledged must be exactly there, in both modes. Every now and then the crash is for good, and
+ * the workload goes on from what it left.
  *
  * Every sector that is written says which overlay, sector and operation it is from.
  */
@@ -75,9 +75,7 @@ struct world {
 static const uint8_t store_uuid[16] = {1, 2, 3};
 static struct world w;
 
-/* --- content
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- content --- */
 
 static void fill(uint8_t *p, uint32_t owner, uint32_t sector, uint32_t version)
 {
@@ -296,9 +294,7 @@ static void check_discarded(struct opened *o, unsigned int disk)
 	overlay_free(ov);
 }
 
-/* --- power
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- power --- */
 
 struct again {
 	unsigned int left; /* events until the second failure */
@@ -351,9 +347,7 @@ static void check_power(uint8_t *image, bool twice)
 	}
 }
 
-/* --- kill
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- kill --- */
 
 static bool copy_file(const char *from, const char *to)
 {
@@ -442,9 +436,7 @@ static void event(struct twin *t)
 	w.busy = false;
 }
 
-/* --- the workload
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the workload --- */
 
 static void start(void)
 {

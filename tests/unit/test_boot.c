@@ -239,9 +239,7 @@ static unsigned int count_targets(void)
 	return n;
 }
 
-/* --- registration
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- registration --- */
 
 static void test_boot_registers_at_first_lease(void)
 {
@@ -344,9 +342,7 @@ static void test_boot_section_takes_the_name(void)
 	close_rig(rig);
 }
 
-/* --- what a PC gets
- * -------------------------------------------------------------------------------------------------
- */
+/* --- what a PC gets --- */
 
 static const char *nbp_of(struct rig *rig, uint8_t last, uint16_t arch)
 {

@@ -119,9 +119,7 @@ static void test_configfs_remote_takes_requests_apart(void)
 	CU_ASSERT_FALSE(configfs_request_parse(copy, sizeof(copy), &operation, &path, &value));
 }
 
-/* --- the program itself
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the program itself --- */
 
 static char folder[] = "/tmp/bootwell-unit.XXXXXX";
 

@@ -28,9 +28,7 @@ static struct tcmur_handler *registered;
 static char dir[] = "/tmp/bootwell-handler.XXXXXX";
 static char last_log[1024];
 
-/* --- the runner
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the runner --- */
 
 int tcmur_register_handler(struct tcmur_handler *h)
 {
@@ -147,9 +145,7 @@ LOGGER(tcmu_err_message)
 LOGGER(tcmu_warn_message)
 LOGGER(tcmu_info_message)
 
-/* --- commands
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- commands --- */
 
 struct command {
 	struct tcmur_cmd cmd;
@@ -244,9 +240,7 @@ static int cdb16(struct tcmu_device *dev, uint8_t opcode, uint8_t flags, uint64_
 	return c.status;
 }
 
-/* --- the daemon
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the daemon --- */
 
 static void write_text(const char *name, const char *format, ...)
 {

@@ -28,9 +28,7 @@ static uint32_t next_random(void)
 	return (uint32_t)(rng >> 16);
 }
 
-/* --- small parts
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- small parts --- */
 
 static void test_crc32c_known_answer(void)
 {
@@ -133,9 +131,7 @@ static void test_map_against_array(void)
 	map_done(&map);
 }
 
-/* --- memory
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- memory --- */
 
 static void test_bounds_map_of_a_scattered_gib(void)
 {
@@ -164,9 +160,7 @@ static void test_bounds_map_of_a_scattered_gib(void)
 	map_done(&map);
 }
 
-/* --- the store
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- the store --- */
 
 static struct engine *start(uint64_t write_back_ram, uint32_t segment_blocks)
 {

@@ -94,9 +94,7 @@ static void transfer_start(struct transfer *t, struct content *content, uint16_t
 		tftp_fastpath_session_add(fastpath, &t->is, content->file, &t->session), 0);
 }
 
-/* --- frames
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- frames --- */
 
 static void make_ack(struct frame *f, uint32_t block)
 {
@@ -122,9 +120,7 @@ static void make_data(struct frame *f, const struct transfer *t, uint32_t block,
 	seal(f);
 }
 
-/* --- the model
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the model --- */
 
 /* Is it an ACK of our transfer that the kernel may answer? */
 static bool model_takes(const struct frame *f, const struct transfer *t, uint32_t sent)
@@ -164,9 +160,7 @@ static uint32_t model_count(const struct transfer *t, uint32_t sent)
 	return count;
 }
 
-/* --- running
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- running --- */
 
 struct outcome {
 	int verdict; /* of the program */

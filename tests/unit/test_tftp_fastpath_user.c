@@ -329,9 +329,7 @@ static void test_tftp_fastpath_user_duplicate_and_old_acks(void)
 	end();
 }
 
-/* --- the stage
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the stage --- */
 
 static int packet_socket(const char *name)
 {
