@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What tcmu-runner 1.5.4 (as Debian packages it, x86_64) and a handler share, declared by us: no
- * package has the headers. The sizes and offsets asserted below were compared with the runner's own
- * source and handlers; tests/unit/test_engine_abi.sh does it again where the source package can be
- * had.
+ * What tcmu-runner 1.5.4 (as Debian packages it, x86_64) and a handler share, declared by us: no package has the
+ * headers. The sizes and offsets asserted below were compared with the runner's own source and handlers.
  *
  * Nothing here is linked: the runner and its libtcmu.so.2 provide the functions when they load the
  * handler.
