@@ -35,8 +35,8 @@ appliance_start
 received() { appliance "bootwell status --json" | tr -d ' \n' | grep -oE '"received":[0-9]+' | cut -d: -f2; }
 received_more() { [ "$(received || echo 0)" -gt "$1" ]; }
 
-LAB_PC_CPUS=2 pc_start pc1 1 -drive "if=none,id=disk,file=$disk,format=raw,cache=unsafe" -device virtio-blk-pci,drive=disk
-check "the PC starts the capture system, which knows who it is" console_wait pc1 180 'knows this PC as master' 'Kernel panic|could not be loaded|No network card'
+LAB_PC_CPUS=2 pc_start pc1 1 -device VGA -drive "if=none,id=disk,file=$disk,format=raw,cache=unsafe" -device virtio-blk-pci,drive=disk
+check "the PC starts the capture system, which knows who it is" console_wait pc1 180 'knows this PC as master' 'could not be loaded|No network card'
 check "it shows the disk with its partitions" console_wait pc1 60 'vda2? .*vfat|vda3 .*ntfs'
 check "it sends" wait_for 120 received_more 50000000
 lab_cut pc1; sleep 3; lab_mend pc1
