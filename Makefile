@@ -195,4 +195,4 @@ $(O)/man/%: docs/%.scd
 clean:  ## remove what the build made (keeps the cached root trees under build/vm)
 	$(Q)rm -rf $(filter-out $(O)/vm,$(wildcard $(O)/*))
 
--include $(shell find $(O) -type f -name '*.d' 2>/dev/null)
+-include $(shell find $(addprefix $(O)/,daemon tcmu-handler tests initramfs fuzzobj) -type f -name '*.d' 2>/dev/null)
