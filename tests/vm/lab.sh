@@ -252,7 +252,7 @@ pc_start() {
 pc_mac() { echo "${lab_mac[$1]}"; }
 # pc_ready NAME [SECONDS]: until its agent answers
 pc_ready() {
-	console_wait "$1" "${2:-240}" 'login: ' 'No bootable device|Kernel panic|\(initramfs\)|BdsDxe: No bootable' && LAB_LIMIT=30 lab_run "$1" true && { lab_note "$1 is up"; return 0; }
+	console_wait "$1" "${2:-480}" 'login: ' 'No bootable device|Kernel panic|\(initramfs\)|BdsDxe: No bootable' && LAB_LIMIT=30 lab_run "$1" true && { lab_note "$1 is up"; return 0; }
 	console_tail "$1"
 	return 1
 }
