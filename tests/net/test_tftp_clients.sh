@@ -125,6 +125,7 @@ else
 	echo "ok - a bad line # SKIP the kernel has no netem"
 fi
 
-check "no transfer is left" wait_for 5 test "$(netd_stat tftp_sessions)" = 0
+no_sessions() { [ "$(netd_stat tftp_sessions)" = 0 ]; }
+check "no transfer is left" wait_for 60 no_sessions
 lab_capture_end
 check "tshark finds nothing malformed" lab_well_formed "$TMP/all.pcap"
