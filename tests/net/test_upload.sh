@@ -103,7 +103,8 @@ pkill -9 -P $sender 2>/dev/null; kill -9 $sender 2>/dev/null; wait $sender 2>/de
 kill -9 $server; wait $server 2>/dev/null; start_server
 BOOTWELL_TOKEN=PC102 refused_with "PC101 is uploading y.vhd" -n y.vhd "$TMP/disk.raw"
 had=$((($(journal y) - 1024) / 64))
-check "the PC comes back, with what was sent still there ($had records)" send -n y.vhd "$TMP/disk.raw"
+# The server may still be busy with the request before ("try again in a moment").
+check "the PC comes back, with what was sent still there ($had records)" wait_for 60 send -n y.vhd "$TMP/disk.raw"
 check "the image is the disk" same "$TMP/images/y.vhd" vpc
 rm -f "$TMP"/images/*.v*
 
