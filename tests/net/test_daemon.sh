@@ -224,9 +224,9 @@ check "image remove" bootwell image remove three
 refuse "image remove of what a section names is refused" bootwell image remove two
 check "the file is still there" test -e "$TMP/images/three.vhd"
 check "status for people" eval 'bootwell status | grep -q Desk-12'
-in_ns b timeout 5 tcpdump -p -n -i eth0 -c 1 -w "$TMP/wake.pcap" 'udp port 9' 2>"$TMP/wake.err" &
+in_ns b timeout 30 tcpdump -p -n -i eth0 -c 1 -w "$TMP/wake.pcap" 'udp port 9' 2>"$TMP/wake.err" &
 tap=$!
-wait_for 5 grep -q listening "$TMP/wake.err"
+wait_for 20 grep -q listening "$TMP/wake.err"
 check "client wake" bootwell client wake Desk-12
 wait $tap
 check "the magic packet is on the wire" eval 'tcpdump -n -r "$TMP/wake.pcap" -X 2>/dev/null | tr -d " \n\t" | grep -q "ffff"'
@@ -290,7 +290,7 @@ mac = 02:00:00:00:00:0a"
 ip netns exec "$(ns srv)" socat -u UDP4-RECV:67 OPEN:/dev/null &
 thief=$!
 at_exit kill "$thief"
-wait_for 5 eval 'in_ns srv ss -Hlun "sport = 67" | grep -q .'
+wait_for 20 eval 'in_ns srv ss -Hlun "sport = 67" | grep -q .'
 start
 check "a taken port 67 is a problem in the status" eval 'bootwell status | grep -q "^! .*67"'
 check "the page is served all the same" test "$(in_ns srv curl -s -o /dev/null -w '%{http_code}' http://10.77.0.1:8001/status)" = 200
@@ -302,7 +302,7 @@ kill "$daemon" && wait "$daemon"
 if command -v socat >/dev/null; then
 	socat -u UNIX-RECV:"$TMP/notify" "OPEN:$TMP/notified,creat,append" &
 	at_exit kill $!
-	wait_for 5 test -S "$TMP/notify"
+	wait_for 20 test -S "$TMP/notify"
 	NOTIFY_SOCKET=$TMP/notify WATCHDOG_USEC=600000 start
 	check "READY is told" wait_for 10 grep -aq READY=1 "$TMP/notified"
 	check "the watchdog is fed" wait_for 10 grep -aq WATCHDOG=1 "$TMP/notified"
@@ -324,8 +324,7 @@ kill "$daemon" && wait "$daemon"
 config && sed -i '/^image = one$/d' "$C"
 ip netns exec "$(ns srv)" socat TCP-LISTEN:8001,fork,reuseaddr /dev/null &
 at_exit kill $!
-wait_for 5 in_ns srv ss -Hltn 'sport = 8001'
-sleep 0.2
+wait_for 20 eval 'in_ns srv ss -Hltn "sport = 8001" | grep -q .'
 start
 check "a taken port 8001 is a problem in the status" eval 'bootwell status | grep -q "^! TCP port 8001"'
 check "DHCP is served all the same" ipxe a

@@ -33,7 +33,7 @@ scan() { "$O/bootwell" dhcp scan "$@" >"$TMP/scan" 2>"$TMP/scan.err"; }
 # The scan of the start may still be under way.
 alone() { scan; local s=$?; [ $s = 0 ] && grep -q 'no other' "$TMP/scan"; }
 check "alone on the wire: none" wait_for 20 alone
-ip netns exec "$(ns rogue)" dnsmasq --no-daemon --conf-file=/dev/null --port=0 --interface=eth0 --bind-interfaces --dhcp-authoritative \
+ip netns exec "$(ns rogue)" dnsmasq --no-daemon --conf-file=/dev/null --port=0 --interface=eth0 --bind-interfaces --no-ping --dhcp-authoritative \
 	--dhcp-range=10.77.0.200,10.77.0.210,1h --dhcp-option=3,10.77.0.66 --dhcp-leasefile="$TMP/leases" --user=root >/dev/null 2>&1 &
 at_exit kill $!
 wait_for 10 eval 'in_ns rogue ss -Hlun "sport = 67" | grep -q .'

@@ -136,7 +136,8 @@ wait_for 10 grep -q bound "$TMP/squat"
 lab_netd srv "$TMP/c.conf"
 check "port 67 taken: the server says what and where and what to do" grep -q \
 	'DHCP is not served on .*another program has UDP port 67.*stop it' "$TMP/netd.err"
-check "and lists it as a problem" grep -q 'UDP port 67' <(kill -USR1 "$netd"; sleep 0.5; cat "$TMP/netd.out")
+netd_stat end >/dev/null
+check "and lists it as a problem" grep -q '^problem .*UDP port 67' "$TMP/netd.out"
 kill "$squat"
 wait "$squat" 2>/dev/null
 check "it serves as soon as the port is free" wait_for 20 eval 'ask pc1 && got ip 10.79.0.104'

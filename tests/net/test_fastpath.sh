@@ -89,29 +89,34 @@ wire 1 2 5 1
 by_tc "loss, duplicates and reordering" 1000 get 102405 -b 1468 -k 1 -t 300 -T 50 -j 30 -n 30
 by_tc "loss, duplicates and reordering, windows of 8" 200 get 102405 -b 1468 -k 1 -t 300 -T 50 -j 30 -n 30 -w 8
 
-# Transfers that take a while: 400 blocks, 4 ms each.
-wire 0 0 0 2
+# Transfers that take a while: 200 blocks, 20 ms each, so that what is done to the server meanwhile is done meanwhile on a
+# busy machine too.
+wire 0 0 0 10
 slow() {
 	ip netns exec "$(ns pc)" "$CLIENT" -s 10.78.0.1 -f "$1" -c "$2" -b 512 -j 8 -n 8 >"$TMP/slow.out" 2>&1 &
 	slow=$!
 	local before
 	before=$(netd_stat tftp_blocks_tc)
-	wait_for 5 more_than "$before" || not_ok "the slow transfers begin"
+	wait_for 30 more_than "$before" || not_ok "the slow transfers begin"
+}
+reload() { # and wait until it is done
+	: >"$TMP/netd.out"
+	kill -HUP "$netd"
+	wait_for 30 grep -q reloaded "$TMP/netd.out" || not_ok "the server reads its configuration again"
 }
 more_than() { [ "$(netd_stat tftp_blocks_tc)" -gt $(($1 + 100)) ]; }
 running() { kill -0 "$slow"; }
 slow f102405 "$TMP/tftp/f102405"
-: >"$TMP/netd.out"
-kill -HUP "$netd"
-wait_for 5 grep -q reloaded "$TMP/netd.out" && check "a reload in the middle of transfers" running
+reload
+check "a reload in the middle of transfers" running
 check "breaks none" wait "$slow"
 slow f102405 "$TMP/tftp/f102405"
 config off
-kill -HUP "$netd"
+reload
 check "the fast path is switched off in the middle of transfers" running
 check "and user space ends them" wait "$slow"
 config auto
-kill -HUP "$netd"
+reload
 by_tc "and on again" 100 get 102400 -b 512
 
 cp "$TMP/tftp/f102405" "$TMP/old"
@@ -127,7 +132,7 @@ wire 0 0 0 0
 ids=$(bpftool -j prog show | jq -r --argjson p "$netd" '.[] | select((.name // "") | startswith("tftp_")) | select(any(.pids[]?; .pid == $p)) | .id')
 [ -n "$ids" ] || ids=$(bpftool -j prog show | jq -r '.[] | select((.name // "") | startswith("tftp_")) | .id')
 check "programs are loaded" test -n "$ids"
-wire 0 0 0 2
+wire 0 0 0 10
 slow f102405 "$TMP/new"
 kill -9 "$netd"
 gone() { local i; for i in $ids; do ! bpftool prog show id "$i" || return 1; done; }

@@ -54,7 +54,7 @@ type_keys $'\x1b[B' # down
 sleep 0.3
 type_keys $'\r'
 check "it is asked for its name" wait_for 30 shows 'to give this PC a name (now PC101)'
-check "what was chosen is what starts" shows 'PC101 starts two, generation 1, from 10.77.0.1'
+check "what was chosen is what starts" wait_for 20 shows 'PC101 starts two, generation 1, from 10.77.0.1'
 type_keys ' '
 check "it types a name" wait_for 20 shows 'Name:'
 type_keys $'no good\r'
@@ -65,7 +65,7 @@ check "a right one is taken" wait_for 20 shows 'This PC is Desk-7 now'
 check "and remembered" test "$("$O/bootwell" client show Desk-7 --json | jq -r .mac)" = 52:54:00:77:00:05
 check "a disk that does not start is tried again" wait_for 30 shows 'the disk did not start (try 1 of 4)'
 check "then the screen says so" wait_for 60 shows 'could not start its disk from 10.77.0.1'
-check "and what to do" shows 'On the server, "bootwell status" tells'
+check "and what to do" wait_for 20 shows 'On the server, "bootwell status" tells'
 refuse "the secret is never on the screen" shows "$(cat "$TMP"/configfs/iscsi/*/tpgt_1/acls/*/auth/password)"
 refuse "no command of the script is unknown to iPXE" shows 'command not found'
 # shellcheck disable=SC2154
