@@ -39,11 +39,20 @@ struct tag {
 	uint32_t owner, sector, version, check;
 };
 
-/* What a sector may hold, oldest first; zero: by an unmap. The last one is the newest. */
+/*
+ * What a sector may hold, in the order of submission. Of two changes that were under way at the
+ * same time either may be the later one (a write that waits for memory is overtaken); a change that
+ * began when another had ended comes after it.
+ */
+struct change {
+	uint32_t version;
+	uint32_t begin, end; /* by the world's clock; end 0: still under way */
+	bool zero;           /* an unmap */
+	bool acknowledged;   /* else, under way or failed: may be there or not */
+};
+
 struct history {
-	uint32_t version[HISTORY];
-	uint8_t zero[HISTORY];
-	uint8_t optional[HISTORY]; /* failed, or not acknowledged: may be there or not */
+	struct change change[HISTORY];
 	unsigned int count;
 };
 
@@ -51,9 +60,10 @@ struct pending {
 	struct disk_request r;
 	struct iovec iov;
 	unsigned int disk;
-	uint32_t version; /* all up to this one are durable once it is done */
+	uint32_t version, begin;
+	uint32_t sector, count; /* of a write */
 	int error;
-	bool finished, durable;
+	bool finished, durable; /* durable: what had ended before `begin`, and itself */
 	uint8_t *data;
 };
 
@@ -64,7 +74,7 @@ struct world {
 	struct history history[DISKS][SECTORS];
 	uint8_t machine[16];
 	uint8_t boot[DISKS];
-	uint32_t version;
+	uint32_t version, clock; /* the clock goes on with every beginning and every end */
 	struct pending *flight[16];
 	uint8_t *image, *second;
 	char dir[64], staging[100], staging2[100];
@@ -91,51 +101,81 @@ static bool whole(const uint8_t *p, struct tag *t)
 	return !memcmp(p, p + sizeof(*t), 512 - sizeof(*t));
 }
 
-static void remember(struct history *h, uint32_t version, bool zero, bool optional)
+static void remember(struct history *h, const struct change *c)
 {
 	if (h->count == HISTORY) {
 		/* The caller flushes before it comes to this. */
 		fprintf(stderr, "history is full\n");
 		abort();
 	}
-	h->version[h->count] = version;
-	h->zero[h->count] = zero;
-	h->optional[h->count++] = optional;
+	h->change[h->count++] = *c;
 }
 
-/* All up to `version` is durable: what is older than the newest of those goes. */
-static void settle(struct history *h, uint32_t version)
+static void begin_with(struct history *h, uint32_t version, bool zero)
 {
-	unsigned int first = 0;
+	struct change c = {.version = version, .zero = zero, .begin = 1, .end = 1};
 
-	for (unsigned int i = 0; i < h->count; i++)
-		if (h->version[i] <= version && !h->optional[i])
-			first = i;
-	for (unsigned int i = first; i < h->count; i++) {
-		h->version[i - first] = h->version[i];
-		h->zero[i - first] = h->zero[i];
-		h->optional[i - first] = h->optional[i];
-	}
-	h->count -= first;
+	c.acknowledged = true;
+	h->count = 0;
+	remember(h, &c);
 }
 
-/* Which entry the sector shows, or -1. */
-static int find(const struct history *h, unsigned int disk, uint32_t sector, const uint8_t *p)
+static bool follows(const struct change *later, const struct change *c)
+{
+	return c->end && later->begin > c->end;
+}
+
+/* What had been acknowledged by the time `before` is durable, and so is change `version`: what
+ * these have replaced goes. */
+static void settle(struct history *h, uint32_t before, uint32_t version)
+{
+	unsigned int left = 0;
+
+	for (unsigned int i = 0; i < h->count; i++) {
+		bool gone = false;
+
+		for (unsigned int j = i + 1; j < h->count && !gone; j++) {
+			const struct change *c = &h->change[j];
+
+			gone = c->acknowledged && (c->end < before || c->version == version) &&
+			       follows(c, &h->change[i]);
+		}
+		if (!gone)
+			h->change[left++] = h->change[i];
+	}
+	h->count = left;
+}
+
+static bool matches(const struct change *c, unsigned int disk, uint32_t sector, const uint8_t *p)
 {
 	static const uint8_t zeros[512];
 	struct tag t;
 
+	if (c->zero)
+		return !memcmp(p, zeros, 512);
+	return whole(p, &t) && t.check == t.owner * 31 + t.sector * 7 + t.version &&
+	       t.sector == sector && t.version == c->version &&
+	       t.owner == (c->version ? disk : BASE_TAG);
+}
+
+/* Something acknowledged has surely replaced it. */
+static bool replaced(const struct history *h, const struct change *c)
+{
+	for (unsigned int i = 0; i < h->count; i++)
+		if (h->change[i].acknowledged && follows(&h->change[i], c))
+			return true;
+	return false;
+}
+
+/* The change that the sector shows, or NULL; with `alive` only one that nothing has replaced. */
+static const struct change *find(const struct history *h, unsigned int disk, uint32_t sector,
+				 const uint8_t *p, bool alive)
+{
 	for (unsigned int i = h->count; i-- > 0;)
-		if (h->zero[i] && !memcmp(p, zeros, 512))
-			return (int)i;
-	if (!whole(p, &t) || t.check != t.owner * 31 + t.sector * 7 + t.version ||
-	    t.sector != sector)
-		return -1;
-	for (unsigned int i = h->count; i-- > 0;)
-		if (!h->zero[i] && h->version[i] == t.version &&
-		    t.owner == (t.version ? disk : BASE_TAG))
-			return (int)i;
-	return -1;
+		if (matches(&h->change[i], disk, sector, p) &&
+		    !(alive && replaced(h, &h->change[i])))
+			return &h->change[i];
+	return NULL;
 }
 
 static void complain(const char *what, unsigned int disk, uint32_t sector, const uint8_t *p)
@@ -149,7 +189,8 @@ static void complain(const char *what, unsigned int disk, uint32_t sector, const
 	printf("# %s: disk %u sector %u shows owner %x sector %u version %u; may be", what, disk,
 	       sector, t.owner, t.sector, t.version);
 	for (unsigned int i = 0; i < h->count; i++)
-		printf(" %u%s%s", h->version[i], h->zero[i] ? "z" : "", h->optional[i] ? "?" : "");
+		printf(" %u%s%s (%u-%u)", h->change[i].version, h->change[i].zero ? "z" : "",
+		       h->change[i].acknowledged ? "" : "?", h->change[i].begin, h->change[i].end);
 	printf("\n");
 }
 
@@ -264,7 +305,7 @@ static void check_kept(struct opened *o, unsigned int disk, const char *what)
 	if (!read_all(ov, &o->twin, buffer))
 		w.failures++;
 	for (uint32_t s = 0; s < SECTORS; s++)
-		if (find(&w.history[disk][s], disk, s, buffer + s * 512) < 0)
+		if (!find(&w.history[disk][s], disk, s, buffer + s * 512, false))
 			complain(what, disk, s, buffer + s * 512);
 	overlay_free(ov);
 }
@@ -371,15 +412,9 @@ static void check_killed(struct opened *o, unsigned int disk)
 		return;
 	if (!read_all(ov, &o->twin, buffer))
 		w.failures++;
-	for (uint32_t s = 0; s < SECTORS; s++) {
-		const struct history *h = &w.history[disk][s];
-		int i = find(h, disk, s, buffer + s * 512), newest = (int)h->count - 1;
-
-		while (newest > 0 && h->optional[newest])
-			newest--;
-		if (i < newest)
+	for (uint32_t s = 0; s < SECTORS; s++)
+		if (!find(&w.history[disk][s], disk, s, buffer + s * 512, true))
 			complain("after a kill", disk, s, buffer + s * 512);
-	}
 	overlay_free(ov);
 }
 
@@ -487,11 +522,27 @@ static void done(struct disk_request *r, int error)
 	p->finished = true;
 }
 
+/* The change has ended; if well, then it must not vanish any more in a kill. */
+static void end_change(const struct pending *p)
+{
+	w.clock++;
+	for (uint32_t s = p->sector; s < p->sector + p->count; s++) {
+		struct history *h = &w.history[p->disk][s];
+
+		for (unsigned int i = 0; i < h->count; i++)
+			if (h->change[i].version == p->version) {
+				h->change[i].end = w.clock;
+				h->change[i].acknowledged = !p->error;
+			}
+	}
+}
+
 static void retire(struct pending *p)
 {
+	end_change(p);
 	if (p->durable && !p->error && p->disk < KEPT)
 		for (uint32_t s = 0; s < SECTORS; s++)
-			settle(&w.history[p->disk][s], p->version);
+			settle(&w.history[p->disk][s], p->begin, p->version);
 	free(p->data);
 	free(p);
 }
@@ -517,24 +568,13 @@ static void finish_all(void)
 		}
 }
 
-/* From the moment it is submitted a write may be there; once it is acknowledged it must not vanish
- * in a kill. */
-static void note_write(unsigned int disk, uint32_t sector, uint32_t count, uint32_t version,
-		       bool zero)
+/* From the moment it is submitted a write may be there. */
+static void begin_change(struct pending *p, bool zero)
 {
-	for (uint32_t s = sector; s < sector + count; s++)
-		remember(&w.history[disk][s], version, zero, true);
-}
+	struct change c = {.version = p->version, .begin = p->begin, .zero = zero};
 
-static void acknowledge(unsigned int disk, uint32_t sector, uint32_t count, uint32_t version)
-{
-	for (uint32_t s = sector; s < sector + count; s++) {
-		struct history *h = &w.history[disk][s];
-
-		for (unsigned int i = 0; i < h->count; i++)
-			if (h->version[i] == version)
-				h->optional[i] = false;
-	}
+	for (uint32_t s = p->sector; s < p->sector + p->count; s++)
+		remember(&w.history[p->disk][s], &c);
 }
 
 static void put_in_flight(struct pending *p)
@@ -559,7 +599,7 @@ static void flush(unsigned int disk, bool wait)
 	p->r.done = done;
 	p->r.arg = p;
 	p->disk = disk;
-	p->version = w.version;
+	p->begin = ++w.clock;
 	p->durable = true;
 	r = disk_submit(w.disk[disk], &p->r);
 	if (r == 1) {
@@ -584,11 +624,14 @@ static void write_some(unsigned int disk, enum disk_op op, bool fua, uint32_t se
 			flush(disk, true);
 			if (disk >= KEPT)
 				for (uint32_t k = 0; k < SECTORS; k++)
-					settle(&w.history[disk][k], w.version);
+					settle(&w.history[disk][k], w.clock + 1, 0);
 			break;
 		}
 	p->version = ++w.version;
+	p->begin = ++w.clock;
 	p->disk = disk;
+	p->sector = sector;
+	p->count = count;
 	p->data = malloc(count * 512);
 	for (uint32_t s = 0; s < count; s++)
 		fill(p->data + s * 512, disk, sector + s, p->version);
@@ -602,7 +645,7 @@ static void write_some(unsigned int disk, enum disk_op op, bool fua, uint32_t se
 				     .done = done,
 				     .arg = p};
 	p->durable = fua;
-	note_write(disk, sector, count, p->version, op == DISK_UNMAP);
+	begin_change(p, op == DISK_UNMAP);
 	r = disk_submit(w.disk[disk], &p->r);
 	if (r == 1 && fua && disk < KEPT) {
 		/* Goes on while others come. */
@@ -616,8 +659,6 @@ static void write_some(unsigned int disk, enum disk_op op, bool fua, uint32_t se
 	w.full += r == -ENOSPC;
 	if (r && r != -ENOSPC)
 		CU_FAIL("a write failed");
-	if (!r)
-		acknowledge(disk, sector, count, p->version);
 	p->error = r;
 	retire(p);
 }
@@ -688,17 +729,13 @@ static void lose_power(void)
 				break;
 			for (uint32_t s = 0; s < SECTORS; s++) {
 				struct history *h = &w.history[d][s];
-				int i = find(h, d, s, buffer + s * 512);
+				const struct change *c = find(h, d, s, buffer + s * 512, false);
 
-				if (i < 0)
+				if (c)
+					begin_with(h, c->version, c->zero);
+				else
 					complain("after the final power failure", d, s,
 						 buffer + s * 512);
-				else {
-					h->version[0] = h->version[i];
-					h->zero[0] = h->zero[i];
-				}
-				h->optional[0] = 0;
-				h->count = 1;
 			}
 			overlay_free(ov);
 		}
@@ -707,9 +744,8 @@ static void lose_power(void)
 	free(image);
 	for (unsigned int d = KEPT; d < DISKS; d++) {
 		w.boot[d]++;
-		memset(w.history[d], 0, sizeof(w.history[d]));
 		for (uint32_t s = 0; s < SECTORS; s++)
-			remember(&w.history[d][s], 0, false, false);
+			begin_with(&w.history[d][s], 0, false);
 	}
 }
 
@@ -735,10 +771,11 @@ static void make_world(void)
 	w.image = malloc(STORE);
 	w.second = malloc(STORE);
 	w.machine[0] = 7;
+	w.clock = 1;
 	for (unsigned int d = 0; d < DISKS; d++) {
 		w.boot[d] = 1;
 		for (uint32_t s = 0; s < SECTORS; s++)
-			remember(&w.history[d][s], 0, false, false);
+			begin_with(&w.history[d][s], 0, false);
 	}
 	w.twin.event = event;
 }
