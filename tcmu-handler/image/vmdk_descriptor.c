@@ -19,6 +19,10 @@
 #include "tcmu-handler/image/utf.h"
 #include "tcmu-handler/image/vmdk_private.h"
 
+/* QEMU writes a random CID over the first one, without its leading zeros, and leaves the end of the
+ * longer text behind the NUL of the shorter: up to a CID's 8 digits less one. */
+#define STRAY_BYTES 7
+
 struct parser {
 	struct vmdk_descriptor *d;
 	const char *name;
@@ -402,7 +406,7 @@ int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t 
 		return image_fail(err, -EFBIG, "%s: its descriptor is larger than 1 MiB", name);
 	nul = memchr(text, 0, length);
 	for (const char *p = nul; p && p < text + length; p++)
-		if (*p)
+		if (*p && p > nul + STRAY_BYTES)
 			return image_fail(err, -EBADMSG,
 					  "%s: its descriptor has a NUL byte in the text", name);
 	r = parse_text(&ps, text, nul ? (size_t)(nul - text) : length);

@@ -640,6 +640,26 @@ static void test_vmdk_refuses_wrong_descriptors(void)
 	folder_end();
 }
 
+/* What QEMU leaves when the CID that it writes last has fewer digits than the first. */
+static void test_vmdk_ignores_what_qemu_leaves_behind_the_text(void)
+{
+	static const char text[] = HEAD "CID=1\ncreateType=\"vmfs\"\n" TAIL;
+	uint8_t *p = calloc(1, 1000);
+	struct blob b = {.p = p, .n = 1000};
+	struct image *img;
+
+	folder_begin();
+	memcpy(p, text, sizeof(text));
+	memcpy(p + sizeof(text), "ZERO\n..", 7);
+	img = open_blob(&b, "x", IMAGE_VMDK);
+	CU_ASSERT_PTR_NOT_NULL(img);
+	image_close(img);
+	p[sizeof(text) + 7] = '\n';
+	refuse_blob(&b, IMAGE_VMDK, "an eighth", "its descriptor has a NUL byte in the text");
+	free(p);
+	folder_end();
+}
+
 static void test_vmdk_limits_the_number_of_extents(void)
 {
 	char *text = malloc(100000), *p = text;
@@ -732,6 +752,7 @@ UNIT_MAIN(UNIT(test_vmdk_reads_monolithic_sparse), UNIT(test_vmdk_child_reads_it
 	  UNIT(test_vmdk_damaged_unit_does_not_inflate), UNIT(test_inflate_takes_exactly_a_unit),
 	  UNIT(test_vmdk_refuses_wrong_extents), UNIT(test_vmdk_refuses_the_same_sparse_file_twice),
 	  UNIT(test_vmdk_never_leaves_its_folder), UNIT(test_vmdk_refuses_wrong_descriptors),
+	  UNIT(test_vmdk_ignores_what_qemu_leaves_behind_the_text),
 	  UNIT(test_vmdk_limits_the_number_of_extents),
 	  UNIT(test_vmdk_refuses_other_extents_in_an_embedded_descriptor),
 	  UNIT(test_vmdk_check_finds))
