@@ -582,8 +582,14 @@ static void test_tftp_random_packets_change_nothing(void)
 		ask(&c, junk, n);
 		sendto(c.fd, junk, n, 0, (struct sockaddr *)&c.peer, sizeof(c.peer));
 	}
-	say(&d, 4, 1);
-	CU_ASSERT(hear(&d) && is(&d, 3, 2));
+	/* The junk may have pushed the ACK out of the socket's buffer, or have taken so long that the
+	 * block is on its way again: what a client does then is to answer it again. */
+	for (int i = 0; i < 20; i++) {
+		say(&d, 4, 1);
+		if (!hear(&d) || !is(&d, 3, 1))
+			break;
+	}
+	CU_ASSERT(is(&d, 3, 2));
 	CU_ASSERT(stats().sessions <= 2);
 	say(&d, 5, 0);
 	close(c.fd);
