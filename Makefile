@@ -40,7 +40,9 @@ MAN       := $(patsubst docs/%.scd,$(O)/man/%,$(SCD_SRC))
 CPPFLAGS += -D_GNU_SOURCE -DBOOTWELL_VERSION='"$(VERSION)"' -I. -I$(O)
 CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu17 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wshadow \
-            -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden -fPIC -pthread -msse4.2 $(EXTRA_CFLAGS)
+            -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden -fPIC -pthread -msse4.2 $(PREFIX_MAP) $(EXTRA_CFLAGS)
+# No folder of the machine that builds gets into a program, so that another one makes the same bytes.
+PREFIX_MAP := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(O)/=build/
 LDFLAGS  += -pthread -Wl,--as-needed $(EXTRA_LDFLAGS)
 
 pc = $(shell pkg-config --$(1) $(2) 2>/dev/null)
@@ -70,7 +72,7 @@ $(O)/%.o: %.c
 $(O)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 	@mkdir -p $(@D)
 	$(call say,BPF,$<)
-	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -c $< -o $@
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu $(PREFIX_MAP) -c $< -o $@
 $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)bpftool gen skeleton $< name $(subst -,_,$*)_bpf > $@
@@ -182,6 +184,11 @@ deb: all  ## a package for Debian 12: build/bootwell_VERSION_ARCH.deb
 iso: all  ## the appliance: build/bootwell.iso, for a CD or (written as it is) a USB stick
 	$(Q)$(MAKE) deps DEPS=iso
 	$(Q)initramfs/make-iso $(O)
+.PHONY: iso-twice
+iso-twice: iso  ## build the programs and the ISO a second time, elsewhere, and compare: the same bytes
+	$(Q)$(MAKE) O=$(O)/twice iso
+	$(Q)cmp $(O)/bootwell.iso $(O)/twice/bootwell.iso
+	$(Q)sha256sum $(O)/bootwell.iso $(O)/twice/bootwell.iso
 .PHONY: update
 update: iso  ## build/bootwell.update for an appliance in service, signed: SIGN_KEY=ssh-key
 	$(Q)initramfs/make-update $(O) "$(SIGN_KEY)"
