@@ -27,6 +27,8 @@ static void help(FILE *to)
 
 int main(int argc, char **argv)
 {
+	static char json[] = "--json";
+
 	if (argc < 2) {
 		help(stderr);
 		return CLI_USAGE;
@@ -38,6 +40,11 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		printf("bootwell %s\n", BOOTWELL_VERSION);
 		return CLI_OK;
+	}
+	/* --json may stand before the command, too. */
+	if (!strcmp(argv[1], "--json") && argc > 2) {
+		memmove(argv + 1, argv + 2, (argc - 2) * sizeof(*argv));
+		argv[argc - 1] = json;
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(argv[1], commands[i].name))

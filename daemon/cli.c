@@ -72,6 +72,19 @@ static int connect_daemon(void)
 	return -1;
 }
 
+bool cli_daemon_runs(void)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool answers;
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", socket_path());
+	answers = fd >= 0 && !connect(fd, (struct sockaddr *)&un, sizeof(un));
+	if (fd >= 0)
+		close(fd);
+	return answers;
+}
+
 static bool send_all(int fd, const char *data, size_t size)
 {
 	while (size) {

@@ -275,13 +275,23 @@ static int pack(const struct places *p, const char *file)
 	return CLI_OK;
 }
 
+static void print_done(const char *what, const char *file, const struct places *p)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s}", what, file, "configuration", p->config, "state",
+			      p->state);
+
+	cli_print_json(o);
+	json_decref(o);
+}
+
 int cli_backup(int argc, char **argv)
 {
+	bool json = cli_take_json(&argc, argv);
 	struct places p = {};
 	int r;
 
 	if (argc != 2 || argv[1][0] == '-')
-		return cli_usage("backup FILE");
+		return cli_usage("backup FILE [--json]");
 	r = places_init(&p, "backup");
 	if (!r)
 		r = find_state(&p, p.config, "backup");
@@ -293,11 +303,13 @@ int cli_backup(int argc, char **argv)
 		r = write_kind(&p);
 	if (!r)
 		r = pack(&p, argv[1]);
-	places_done(&p);
-	if (!r)
+	if (!r && json)
+		print_done("backup", argv[1], &p);
+	else if (!r)
 		printf("%s has the configuration, clients, leases and catalogue; images are not in "
 		       "it\n",
 		       argv[1]);
+	places_done(&p);
 	return r;
 }
 
@@ -409,32 +421,18 @@ static int put_all(const struct places *p)
 	return CLI_OK;
 }
 
-/* A socket that nobody listens on is what a killed bootwelld leaves. */
-static bool daemon_runs(void)
-{
-	const char *path = getenv("BOOTWELL_SOCKET");
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool answers;
-
-	snprintf(to.sun_path, sizeof(to.sun_path), "%s", path ? path : "/run/bootwell/control");
-	answers = fd >= 0 && !connect(fd, (const struct sockaddr *)&to, sizeof(to));
-	if (fd >= 0)
-		close(fd);
-	return answers;
-}
-
 int cli_restore(int argc, char **argv)
 {
+	bool json = cli_take_json(&argc, argv);
 	struct places p = {};
 	char path[128];
 	int r;
 
 	if (argc != 2 || argv[1][0] == '-')
-		return cli_usage("restore FILE");
+		return cli_usage("restore FILE [--json]");
 	if (access(argv[1], R_OK))
 		return complain("restore", argv[1], strerror(errno));
-	if (daemon_runs())
+	if (cli_daemon_runs())
 		return complain("restore", argv[1],
 				"bootwelld runs; stop it first: systemctl stop bootwell");
 	r = places_init(&p, "restore");
@@ -450,8 +448,10 @@ int cli_restore(int argc, char **argv)
 		r = complain("restore", p.state, "cannot be made");
 	if (!r)
 		r = put_all(&p);
-	places_done(&p);
-	if (!r)
+	if (!r && json)
+		print_done("restored", argv[1], &p);
+	else if (!r)
 		printf("restored; what was there is beside it as NAME.before-restore\n");
+	places_done(&p);
 	return r;
 }

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * bootwell dhcp scan: by bootwelld, which remembers what it has seen; before it is started for the
+ * first time, when the question matters most, by this program itself.
+ */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/cli.h"
 #include "daemon/cli_private.h"
+#include "daemon/dhcp_scan.h"
+#include "daemon/loop.h"
+#include "daemon/netif.h"
+#include "daemon/status.h"
+
+#define SCAN_SECONDS 4
 
 static void print_servers(const json_t *servers)
 {
@@ -25,30 +36,71 @@ static void print_servers(const json_t *servers)
 	}
 }
 
-/* Exit status 1 when another server answered: for scripts. */
+struct scan {
+	struct loop *loop;
+	json_t *servers;
+};
+
+static void scanned(void *arg, const struct dhcp_scan_server *servers, unsigned int count,
+		    int error)
+{
+	struct scan *scan = arg;
+
+	if (!error)
+		scan->servers = status_servers(servers, count);
+	loop_stop(scan->loop, error);
+}
+
+static int scan_here(const char *interface, json_t **ret)
+{
+	struct scan scan = {};
+	struct netif *netif = NULL;
+	struct dhcp_scan *running = NULL;
+	int r = loop_new(&scan.loop);
+
+	if (!r)
+		r = netif_new(&netif, scan.loop);
+	if (!r)
+		r = dhcp_scan_start(&running, scan.loop, netif, interface, SCAN_SECONDS, scanned,
+				    &scan);
+	if (!r)
+		r = loop_run(scan.loop);
+	dhcp_scan_free(running);
+	netif_free(netif);
+	loop_free(scan.loop);
+	if (!r && scan.servers) {
+		*ret = scan.servers;
+		return CLI_OK;
+	}
+	fprintf(stderr, "bootwell: cannot look for DHCP servers%s%s: %s\n",
+		*interface ? " on " : "", interface,
+		r == -ENODEV || r == -ENOENT ? "there is no such interface"
+		: r == -EPERM                ? "only root may"
+					     : strerror(r ? -r : ENOMEM));
+	return CLI_FAILED;
+}
+
 int cli_dhcp(int argc, char **argv)
 {
 	bool json = cli_take_json(&argc, argv);
 	char interface[64] = "", path[128];
 	json_t *servers;
-	size_t count;
 	int r;
 
 	if (argc < 2 || argc > 3 || strcmp(argv[1], "scan"))
-		return cli_usage("dhcp scan [INTERFACE] [--json]   (exit status 1: another server "
-				 "answered)");
+		return cli_usage("dhcp scan [INTERFACE] [--json]");
 	if (argc == 3)
 		cli_escape(interface, sizeof(interface), argv[2]);
 	snprintf(path, sizeof(path), "/api/dhcp/scan%s%s", argc == 3 ? "?interface=" : "",
 		 interface);
-	r = cli_ask("POST", path, NULL, &servers);
+	r = cli_daemon_runs() ? cli_ask("POST", path, NULL, &servers)
+			      : scan_here(argc == 3 ? argv[2] : "", &servers);
 	if (r)
 		return r;
 	if (json)
 		cli_print_json(servers);
 	else
 		print_servers(servers);
-	count = json_array_size(servers);
 	json_decref(servers);
-	return count ? CLI_FAILED : CLI_OK;
+	return CLI_OK;
 }

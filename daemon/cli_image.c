@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -21,7 +22,7 @@ static int image_usage(void)
 {
 	fprintf(stderr, "usage: bootwell image info [--json] [--format raw|vhd|vmdk] FILE\n"
 			"       bootwell image check [--json] [--format raw|vhd|vmdk] FILE\n"
-			"       bootwell image convert [-p] [--format raw|vhd|vmdk] [-O "
+			"       bootwell image convert [-p] [--json] [--format raw|vhd|vmdk] [-O "
 			"raw|vhd|vhd-fixed|vmdk|vmdk-stream] SRC DST\n");
 	return CLI_USAGE;
 }
@@ -30,7 +31,7 @@ struct options {
 	const enum image_format *format;
 	enum image_format format_value;
 	enum convert_target target;
-	bool progress;
+	bool has_target, progress;
 };
 
 static bool take_options(int argc, char **argv, const char *letters, int operands,
@@ -54,6 +55,7 @@ static bool take_options(int argc, char **argv, const char *letters, int operand
 			if (!strchr(letters, 'O') ||
 			    convert_target_from_name(optarg, &o->target) < 0)
 				return false;
+			o->has_target = true;
 			break;
 		case 'p':
 			o->progress = true;
@@ -167,16 +169,12 @@ static void print_image(const struct image *img, const char *indent)
 		printf("%s  damaged: %s\n", indent, info->damage);
 }
 
-static int image_info_command(int argc, char **argv, bool json)
+static int print_info(const char *path, const enum image_format *format, bool json)
 {
-	struct options o = {0};
 	struct image_error err;
 	struct image *img = NULL;
-	int r;
+	int r = chain_open(&img, path, format, &err);
 
-	if (!take_options(argc, argv, "f:", 1, &o))
-		return image_usage();
-	r = chain_open(&img, argv[optind], o.format, &err);
 	if (!img) {
 		fprintf(stderr, "bootwell: %s\n", err.text);
 		return CLI_FAILED;
@@ -198,6 +196,15 @@ static int image_info_command(int argc, char **argv, bool json)
 		fprintf(stderr, "bootwell: %s\n", err.text);
 	image_close(img);
 	return CLI_OK;
+}
+
+static int image_info_command(int argc, char **argv, bool json)
+{
+	struct options o = {0};
+
+	if (!take_options(argc, argv, "f:", 1, &o))
+		return image_usage();
+	return print_info(argv[optind], o.format, json);
 }
 
 /* --- check --- */
@@ -286,6 +293,9 @@ static int print_check(const struct image *img, const char *path, struct finding
 			       image_file(p, 0)->name);
 		putchar('\n');
 	}
+	if (f->n)
+		fprintf(stderr, "bootwell: %s: %d thing%s wrong with it\n", path, f->n,
+			f->n == 1 ? " is" : "s are");
 	return f->n ? CLI_FAILED : CLI_OK;
 }
 
@@ -361,9 +371,35 @@ static int convert_unknown(const char *from, const char *foreign, const char *to
 	return r;
 }
 
-static int image_convert_command(int argc, char **argv)
+/* What is written when -O does not say: as the name ends. */
+static enum convert_target target_of_name(const char *name)
 {
-	struct options o = {.target = CONVERT_RAW};
+	const char *dot = strrchr(name, '.');
+
+	if (dot && (!strcasecmp(dot, ".vhd") || !strcasecmp(dot, ".vpc")))
+		return CONVERT_VHD;
+	return dot && !strcasecmp(dot, ".vmdk") ? CONVERT_VMDK : CONVERT_RAW;
+}
+
+static enum image_format format_of_target(enum convert_target target)
+{
+	switch (target) {
+	case CONVERT_VHD:
+	case CONVERT_VHD_FIXED:
+		return IMAGE_VHD;
+	case CONVERT_VMDK:
+	case CONVERT_VMDK_STREAM:
+		return IMAGE_VMDK;
+	case CONVERT_RAW:
+		break;
+	}
+	return IMAGE_RAW;
+}
+
+static int image_convert_command(int argc, char **argv, bool json)
+{
+	struct options o = {0};
+	enum image_format written;
 	convert_progress_fn progress;
 	struct image_error err = {0};
 	const char *foreign, *from, *to;
@@ -373,13 +409,18 @@ static int image_convert_command(int argc, char **argv)
 		return image_usage();
 	from = argv[optind];
 	to = argv[optind + 1];
+	if (!o.has_target)
+		o.target = target_of_name(to);
 	progress = o.progress ? show_progress : NULL;
 	foreign = o.format ? NULL : convert_foreign_format(from);
 	r = foreign ? convert_unknown(from, foreign, to, &o, progress, &err)
 		    : convert_known(from, to, &o, progress, &err);
-	if (r < 0)
+	if (r < 0) {
 		fprintf(stderr, "bootwell: %s\n", err.text[0] ? err.text : strerror(-r));
-	return r < 0 ? CLI_FAILED : CLI_OK;
+		return CLI_FAILED;
+	}
+	written = format_of_target(o.target);
+	return json ? print_info(to, &written, true) : CLI_OK;
 }
 
 /* A program of its own, beside this one in a build, or where it is installed. */
@@ -407,17 +448,18 @@ int cli_image(int argc, char **argv)
 
 	if (argc < 2)
 		return cli_catalogue(argc, argv);
-	if (strcmp(argv[1], "convert") == 0)
-		return image_convert_command(argc - 1, argv + 1);
 	if (strcmp(argv[1], "upload") == 0)
 		return cli_upload(argc - 1, argv + 1);
 	if (strcmp(argv[1], "doctor") == 0)
 		return run_doctor(argc - 1, argv + 1);
 	if (strcmp(argv[1], "verify") == 0)
 		return cli_verify(argc - 1, argv + 1);
-	if (strcmp(argv[1], "info") != 0 && strcmp(argv[1], "check") != 0)
+	if (strcmp(argv[1], "info") != 0 && strcmp(argv[1], "check") != 0 &&
+	    strcmp(argv[1], "convert") != 0)
 		return cli_catalogue(argc, argv);
 	json = cli_take_json(&argc, argv);
+	if (strcmp(argv[1], "convert") == 0)
+		return image_convert_command(argc - 1, argv + 1, json);
 	return strcmp(argv[1], "info") == 0 ? image_info_command(argc - 1, argv + 1, json)
 					    : image_check_command(argc - 1, argv + 1, json);
 }

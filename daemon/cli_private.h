@@ -4,6 +4,7 @@
 #define BOOTWELL_CLI_PRIVATE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -13,6 +14,9 @@
 int cli_ask(const char *method, const char *path, json_t *body, json_t **ret);
 /* The same, for an answer that is text; to be freed. */
 int cli_ask_text(const char *method, const char *path, char **ret);
+
+/* Whether bootwelld can be reached there. A socket that nobody listens on is what a killed one leaves. */
+bool cli_daemon_runs(void);
 
 /* A part of a path: letters, digits, `._-` as they are, the rest as %XX. */
 void cli_escape(char *ret, size_t size, const char *text);

@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "daemon/cli.h"
+#include "daemon/cli_private.h"
 #include "daemon/config.h"
 #include "daemon/known_images.h"
 
 #define SYSTEM_SCRIPT "/usr/lib/bootwell/system"
+#define NO_APPLIANCE  "this is no appliance: the system is updated by Debian's packages"
 
 static void report(void *arg, const char *file, unsigned int line, const char *message)
 {
@@ -67,8 +69,36 @@ static int settings(const char *file, bool catalogue)
 	return fflush(stdout) ? CLI_FAILED : CLI_OK;
 }
 
+/* The script's lines are `key: value`. */
+static int status_json(void)
+{
+	json_t *o = json_object();
+	char line[600], *value;
+	FILE *out = access(SYSTEM_SCRIPT, X_OK) ? NULL : popen(SYSTEM_SCRIPT " status", "re");
+	int r = -1;
+
+	while (out && fgets(line, sizeof(line), out)) {
+		line[strcspn(line, "\n")] = '\0';
+		value = strstr(line, ": ");
+		if (!value)
+			continue;
+		*value = '\0';
+		json_object_set_new(o, line, json_string(value + 2));
+	}
+	if (out)
+		r = pclose(out);
+	else
+		fprintf(stderr, "bootwell system status: " NO_APPLIANCE "\n");
+	if (!r)
+		cli_print_json(o);
+	json_decref(o);
+	return r ? CLI_FAILED : CLI_OK;
+}
+
 int cli_system(int argc, char **argv)
 {
+	bool json = cli_take_json(&argc, argv);
+
 	if (argc == 3 && !strcmp(argv[1], "settings"))
 		return settings(argv[2], false);
 	if (argc == 4 && !strcmp(argv[1], "settings") && !strcmp(argv[2], "--catalogue"))
@@ -78,10 +108,12 @@ int cli_system(int argc, char **argv)
 		      stderr);
 		return CLI_USAGE;
 	}
+	if (json && !strcmp(argv[1], "status"))
+		return status_json();
 	argv[0] = SYSTEM_SCRIPT;
 	execv(SYSTEM_SCRIPT, argv);
 	fprintf(stderr, "bootwell system %s: %s\n", argv[1],
-		errno == ENOENT ? "this is no appliance: the system is updated by Debian's packages"
+		errno == ENOENT ? NO_APPLIANCE
 				: strerror(errno));
 	return CLI_FAILED;
 }

@@ -501,7 +501,7 @@ static void scan_done(void *arg, const struct dhcp_scan_server *servers, unsigne
 	if (waiter && error)
 		refuse(waiter, 500, strerror(-error));
 	else if (waiter)
-		reply_json(waiter, 200, status_scan(d));
+		reply_json(waiter, 200, status_servers(d->rogue, d->rogues));
 }
 
 void control_scan(struct daemon *d, struct http_request *request)

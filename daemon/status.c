@@ -279,12 +279,12 @@ json_t *status_images(struct daemon *d)
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-json_t *status_scan(const struct daemon *d)
+json_t *status_servers(const struct dhcp_scan_server *servers, unsigned int count)
 {
 	json_t *list = json_array();
 
-	for (unsigned int i = 0; i < d->rogues; i++) {
-		const struct dhcp_scan_server *s = &d->rogue[i];
+	for (unsigned int i = 0; i < count; i++) {
+		const struct dhcp_scan_server *s = &servers[i];
 		json_t *o = json_object();
 
 		set_text(o, "interface", s->interface);
@@ -358,7 +358,7 @@ static json_t *dhcp_json(const struct daemon *d)
 	}
 	json_object_set_new(o, "subnets", subnets);
 	set_time(o, "scanned", d->scanned);
-	json_object_set_new(o, "foreign_servers", status_scan(d));
+	json_object_set_new(o, "foreign_servers", status_servers(d->rogue, d->rogues));
 	return o;
 }
 

@@ -12,6 +12,7 @@ json_t *status_clients(struct daemon *d);
 json_t *status_client(struct daemon *d, const char *name); /* NULL also: there is none */
 json_t *status_boots(struct daemon *d, const char *client);
 json_t *status_images(struct daemon *d);
-json_t *status_scan(const struct daemon *d); /* other DHCP servers that the last scan found */
+/* Other DHCP servers that a scan found. */
+json_t *status_servers(const struct dhcp_scan_server *servers, unsigned int count);
 
 #endif

@@ -102,4 +102,6 @@ first=$(($(od -An -tu8 -j64 -N8 vmdk-stream.vmdk) * 512 + 12))
 printf 'xxxxxxxx' | dd of=vmdk-stream.vmdk bs=1 seek=$((first + 30)) conv=notrunc status=none
 says "compressed units are damaged, the first at byte" "$BOOTWELL" image check vmdk-stream.vmdk
 says "the compressed data at byte" "$BOOTWELL" image convert vmdk-stream.vmdk no.raw
+check "--json says what was written, and the ending what to write" sh -c '"$1" --json image convert src.raw e.vhd | tr -d " \n" | grep -q "\"format\":\"vhd\",\"subformat\":\"dynamic\",\"virtual_size\":"' - "$BOOTWELL"
+check "another ending" sh -c '"$1" image convert src.raw e.vmdk && "$1" image info e.vmdk --json | grep -q monolithicSparse' - "$BOOTWELL"
 check "wrong usage ends with 2" sh -c '"$1" image convert -O floppy a b 2>/dev/null; [ $? = 2 ]' - "$BOOTWELL"
