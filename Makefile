@@ -47,7 +47,7 @@ LDFLAGS  += -pthread -Wl,--as-needed $(EXTRA_LDFLAGS)
 
 pc = $(shell pkg-config --$(1) $(2) 2>/dev/null)
 ENGINE_PKGS := liburing zlib
-DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd libcap-ng zlib nettle libcurl libntfs-3g hivex
+DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd libcap-ng zlib nettle libcurl libntfs-3g hivex ext2fs libarchive
 CPPFLAGS    += $(call pc,cflags,libnl-3.0)
 ENGINE_LIBS  = $(call pc,libs,$(ENGINE_PKGS))
 DAEMON_LIBS  = $(call pc,libs,$(DAEMON_PKGS))

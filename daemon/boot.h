@@ -145,6 +145,8 @@ int boot_session_freeze(struct boot *boot, const struct store_session *session,
 			void (*done)(void *arg, int result, const char *error), void *arg,
 			char error[BOOT_ERROR_MAX]);
 void boot_session_thaw(struct boot *boot);
+/* What an ended session's PC wrote is thrown away, so that the store has its room again. Its disk is closed. */
+void boot_session_drop(struct boot *boot, const struct store_session *session);
 
 /* Does a PC's target serve this generation (or one that is not known: taken over from an earlier run)? */
 bool boot_uses_generation(const struct boot *boot, const char *image, uint32_t generation);
@@ -155,6 +157,9 @@ int boot_may_upload(struct boot *boot, uint32_t address, char ret_name[CONFIG_HO
 
 /* Whether a PC's target serves an image. */
 bool boot_uses_image(const struct boot *boot, const char *image);
+/* Calls fn with the name of each PC whose disk is of that generation (0: of any) of the image, or is updating it. */
+void boot_image_users(const struct boot *boot, const char *image, uint32_t generation, void (*fn)(void *arg, const char *client),
+		      void *arg);
 
 struct boot_stats {
 	uint64_t scripts;          /* scripts asked for */

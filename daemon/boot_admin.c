@@ -228,6 +228,21 @@ bool boot_uses_image(const struct boot *boot, const char *image)
 	return false;
 }
 
+void boot_image_users(const struct boot *boot, const char *image, uint32_t generation, void (*fn)(void *arg, const char *client),
+		      void *arg)
+{
+	const struct boot_client *client;
+	struct store_session session;
+	int64_t updating = 0;
+
+	if (store_session_by_image(boot->store, image, &session) > 0 && (!generation || generation == session.generation))
+		updating = session.client;
+	for (size_t i = 0; (client = boot_clients_at(boot->clients, i)); i++)
+		if (client->rec.id == updating || (client->has_target && !strcmp(client->image, image) &&
+						   (!generation || !client->steps.generation || client->steps.generation == generation)))
+			fn(arg, client->rec.name);
+}
+
 void boot_stats(struct boot *boot, struct boot_stats *ret)
 {
 	const struct boot_client *client;

@@ -154,21 +154,32 @@ static uint64_t monotonic_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
-static int run_job(struct boot_disks *disks, struct boot_disk_job *job)
+static void forget_record(const struct boot_disks *disks, const char *disk)
 {
 	char path[400];
+
+	snprintf(path, sizeof(path), "%s/disk/%s.conf", disks->run, disk);
+	unlink(path);
+}
+
+static int run_job(struct boot_disks *disks, struct boot_disk_job *job)
+{
 	int r = 0;
 
 	if (job->old_iqn[0] || job->old_disk[0]) {
 		r = target_remove(disks->targets, job->old_iqn, job->old_disk, job->error);
-		snprintf(path, sizeof(path), "%s/disk/%s.conf", disks->run, job->old_disk);
 		if (!r)
-			unlink(path);
+			forget_record(disks, job->old_disk);
 	}
 	if (!r && job->make)
 		r = write_record(disks, job);
-	if (!r && job->make)
+	if (!r && job->make && !job->touch)
 		r = target_add(disks->targets, &job->disk, job->error);
+	if (job->touch) {
+		if (!r)
+			r = target_touch(disks->targets, &job->disk, job->error);
+		forget_record(disks, job->disk.id);
+	}
 	return r;
 }
 

@@ -22,8 +22,8 @@ struct boot_disk_job {
 	char old_iqn[TARGET_NAME_MAX];
 	char old_disk[TARGET_ID_MAX];
 
-	/* What is made then, if `make`. */
-	bool make;
+	/* What is made then, if `make`; with `touch` it is only opened and closed again. */
+	bool make, touch;
 	struct target_disk disk;
 	char name[CONFIG_HOST_MAX];
 	char images_path[256];

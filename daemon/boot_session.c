@@ -96,6 +96,46 @@ int boot_session_begin(struct boot *boot, const char *name, const char *image, c
 	return 0;
 }
 
+static void dropped(void *arg, struct boot_disk_job *job, int result)
+{
+	(void)arg;
+	if (result)
+		log_warning("what the update session of client %s wrote still takes room, until its next session: %s", job->name, job->error);
+}
+
+void boot_session_drop(struct boot *boot, const struct store_session *session)
+{
+	struct boot_client *client = boot_clients_by_id(boot->clients, session->client);
+	char error[CATALOGUE_ERROR_MAX];
+	struct boot_disk_job *job = calloc(1, sizeof(*job));
+
+	/* Opened once with another `reset` than the one it remembers, it is empty: docs/handover.md. Not while the PC may use it. */
+	if (client && client->has_target && (client->logged_in || client->waiters || client->state != BOOT_OFF)) {
+		free(job);
+		return;
+	}
+	if (!job || !boot->targets || catalogue_resolve(boot->catalogue, session->image, &job->chain, error)) {
+		free(job);
+		return;
+	}
+	job->make = job->touch = job->keep = true;
+	job->done = dropped;
+	snprintf(job->name, sizeof(job->name), "%s", client ? client->rec.name : "?");
+	snprintf(job->images_path, sizeof(job->images_path), "%s", boot->config->images_path);
+	snprintf(job->overlay, sizeof(job->overlay), "%s", session->overlay);
+	boot_uuid(job->boot);
+	boot_uuid(job->reset);
+	snprintf(job->disk.id, sizeof(job->disk.id), "%lld-drop", (long long)session->client);
+	snprintf(job->disk.serial, sizeof(job->disk.serial), "%s", session->overlay);
+	job->disk.size = job->chain.image.virtual_size;
+	if (client && client->has_target) {
+		snprintf(job->old_iqn, sizeof(job->old_iqn), "%s", client->iqn);
+		snprintf(job->old_disk, sizeof(job->old_disk), "%s", client->disk);
+		client->has_target = false;
+	}
+	boot_disks_queue(boot->disks, job);
+}
+
 int boot_session_end(struct boot *boot, const char *image, char error[BOOT_ERROR_MAX])
 {
 	struct store_session session;
@@ -110,7 +150,10 @@ int boot_session_end(struct boot *boot, const char *image, char error[BOOT_ERROR
 	if (client && client->logged_in)
 		return fail(error, -EBUSY, "client %s is running: switch it off first", client->rec.name);
 	r = store_session_remove(boot->store, image);
-	return r ? fail(error, r, "the session cannot be removed from the state: %s", store_error(boot->store)) : 0;
+	if (r)
+		return fail(error, r, "the session cannot be removed from the state: %s", store_error(boot->store));
+	boot_session_drop(boot, &session);
+	return 0;
 }
 
 /* --- for a commit -------------------------------------------------------------------------------------------------*/

@@ -54,6 +54,9 @@ int catalogue_rollback(struct catalogue *catalogue, const char *name, uint32_t g
 		       struct store_image *ret, char error[CATALOGUE_ERROR_MAX]);
 int catalogue_rename(struct catalogue *catalogue, const struct config *config, const char *name,
 		     const char *to, char error[CATALOGUE_ERROR_MAX]);
+/* Notes what `bootwell image verify` found. -ENOENT: no such generation. */
+int catalogue_checked(struct catalogue *catalogue, const char *name, uint32_t generation, bool failed,
+		      char error[CATALOGUE_ERROR_MAX]);
 uint32_t catalogue_last_generation(struct catalogue *catalogue, const char *name); /* 0: none */
 /*
  * Takes generations that are neither current nor among the last `keep` out of the catalogue, and removes their files.

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/catalogue_private.h"
@@ -161,6 +162,30 @@ int catalogue_rollback(struct catalogue *c, const char *name, uint32_t generatio
 	ret->current = true;
 	log_notice("image %s: new boots get generation %u instead of %u", name, ret->generation,
 		   current.generation);
+	return 0;
+}
+
+int catalogue_checked(struct catalogue *c, const char *name, uint32_t generation, bool failed, char error[CATALOGUE_ERROR_MAX])
+{
+	struct generations g;
+	int64_t id = 0;
+	int r = load(c, name, &g);
+
+	if (r)
+		return state_fail(c, name, r, error);
+	for (size_t i = 0; i < g.n; i++)
+		if (g.row[i].generation == generation)
+			id = g.row[i].id;
+	free(g.row);
+	if (!id) {
+		snprintf(error, CATALOGUE_ERROR_MAX, "image %s has no generation %u", name, generation);
+		return -ENOENT;
+	}
+	r = store_image_set_check(c->store, id, time(NULL), failed);
+	if (r)
+		return state_fail(c, name, r, error);
+	if (failed)
+		log_error("image %s: generation %u does not hold what it held when it was made", name, generation);
 	return 0;
 }
 

@@ -25,7 +25,8 @@ int cli_config(int argc, char **argv);	/* check FILE */
 int cli_image(int argc, char **argv);	/* info|check|convert: cli_image.c; the rest: cli_catalogue.c */
 int cli_catalogue(int argc, char **argv); /* image list|add|remove|commit|rollback */
 int cli_upload(int argc, char **argv);	/* image upload FILE */
-int cli_verify(int argc, char **argv);	/* image verify FILE */
+int cli_verify(int argc, char **argv);	/* image verify NAME|FILE */
+int cli_doctor(int argc, char **argv);	/* image doctor NAME|FILE */
 int cli_client(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_metrics(int argc, char **argv);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/cli.h"
 #include "daemon/cli_private.h"
@@ -13,28 +14,77 @@ static const char usage[] = "image list | add NAME FILE [--format raw|vhd|vmdk] 
 			    "commit NAME [--format vmdk|vhd] [--yes]   [--json]\n"
 			    "FILE is the name of a file beneath the folder of [images] path";
 
+/* PC1,PC2,+3 */
+static const char *users_of(const json_t *image, char ret[64])
+{
+	const json_t *users = json_object_get(image, "users"), *user;
+	size_t n = json_array_size(users), i, length = 0;
+
+	snprintf(ret, 64, "%s", n ? "" : "-");
+	json_array_foreach(users, i, user)
+	{
+		if (i == 3 && n > 3)
+			length += (size_t)snprintf(ret + length, 64 - length, ",+%zu", n - 3);
+		else if (i < 3)
+			length += (size_t)snprintf(ret + length, 64 - length, "%s%.15s", i ? "," : "", json_string_value(user));
+	}
+	return ret;
+}
+
 static void print_list(const json_t *images)
 {
-	char size[16], file[16];
+	char size[16], file[16], users[64];
 	json_t *image;
 	size_t i;
 
-	printf("%-20s  %3s  %-6s  %6s  %7s  %-6s  %s\n", "NAME", "GEN", "FORMAT", "DISK", "ON FILE",
-	       "IN USE", "FILE");
+	printf("%-20s  %3s  %-6s  %6s  %7s  %-8s  %-10s  %s\n", "NAME", "GEN", "FORMAT", "DISK", "ON FILE",
+	       "CHECKED", "USED BY", "FILE");
 	json_array_foreach(images, i, image)
 	{
 		bool current = json_is_true(json_object_get(image, "current"));
 
-		printf("%-20s  %3lld%s %-6s  %6s  %7s  %-6s  %s%s%s\n", cli_text(image, "name", ""),
+		printf("%-20s  %3lld%s %-6s  %6s  %7s  %-8s  %-10s  %s%s%s\n", cli_text(image, "name", ""),
 		       (long long)json_integer_value(json_object_get(image, "generation")),
 		       current ? "*" : " ", cli_text(image, "format", ""),
 		       cli_size(size, json_number_value(json_object_get(image, "size_bytes"))),
 		       cli_size(file, json_number_value(json_object_get(image, "file_bytes"))),
-		       current && json_is_true(json_object_get(image, "in_use")) ? "yes" : "no",
+		       json_is_true(json_object_get(image, "check_failed")) ? "FAILED" :
+		       cli_text(image, "checked", NULL)			    ? "good" :
+									      "-",
+		       users_of(image, users),
 		       cli_text(image, "file", ""),
 		       cli_text(image, "parent", NULL) ? "  parent " : "",
 		       cli_text(image, "parent", ""));
 	}
+}
+
+int cli_find_image(const char *operand, struct cli_image_file *ret)
+{
+	json_t *images, *image;
+	size_t i;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->path, sizeof(ret->path), "%s", operand);
+	if (strchr(operand, '/') || !access(operand, F_OK))
+		return CLI_OK;
+	r = cli_ask("GET", "/api/images", NULL, &images);
+	if (r)
+		return r;
+	json_array_foreach(images, i, image)
+	{
+		if (strcmp(cli_text(image, "name", ""), operand) || !json_is_true(json_object_get(image, "current")))
+			continue;
+		snprintf(ret->name, sizeof(ret->name), "%s", operand);
+		snprintf(ret->path, sizeof(ret->path), "%s", cli_text(image, "path", ""));
+		snprintf(ret->format, sizeof(ret->format), "%s", cli_text(image, "format", ""));
+		ret->generation = (unsigned int)json_integer_value(json_object_get(image, "generation"));
+	}
+	json_decref(images);
+	if (ret->name[0])
+		return CLI_OK;
+	fprintf(stderr, "bootwell: %s is neither a file nor an image of the catalogue; \"bootwell image list\" shows these\n", operand);
+	return CLI_FAILED;
 }
 
 static int list(bool json)

@@ -16,8 +16,7 @@ static bool in_state(const json_t *o, const char *state)
 	return !strcmp(cli_text(o, "state", ""), state);
 }
 
-/* Waits for the end, telling how it goes; the last answer. */
-static int wait_for_end(const char *path, json_t **ret, bool quiet)
+int cli_commit_wait(const char *path, json_t **ret, bool quiet)
 {
 	struct progress_bar bar;
 	char text[256];
@@ -56,7 +55,7 @@ static int ask_for(const char *path, const char *format, bool look, json_t **ret
 	if (r)
 		return r;
 	json_decref(answer);
-	return wait_for_end(path, ret, quiet);
+	return cli_commit_wait(path, ret, quiet);
 }
 
 static bool confirmed(const json_t *o, const char *image, bool yes)

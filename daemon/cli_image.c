@@ -423,25 +423,6 @@ static int image_convert_command(int argc, char **argv, bool json)
 	return json ? print_info(to, &written, true) : CLI_OK;
 }
 
-/* A program of its own, beside this one in a build, or where it is installed. */
-static int run_doctor(int argc, char **argv)
-{
-	char path[4096 + 20];
-	ssize_t n = readlink("/proc/self/exe", path, 4096);
-	char *slash;
-
-	(void)argc;
-	path[n > 0 ? n : 0] = '\0';
-	slash = strrchr(path, '/');
-	if (slash) {
-		strcpy(slash + 1, "bootwell-doctor");
-		execv(path, argv);
-	}
-	execv("/usr/lib/bootwell/bootwell-doctor", argv);
-	fprintf(stderr, "bootwell: bootwell-doctor cannot be run (%s): is it installed, with libntfs-3g and libhivex?\n", strerror(errno));
-	return CLI_FAILED;
-}
-
 int cli_image(int argc, char **argv)
 {
 	bool json;
@@ -451,7 +432,7 @@ int cli_image(int argc, char **argv)
 	if (strcmp(argv[1], "upload") == 0)
 		return cli_upload(argc - 1, argv + 1);
 	if (strcmp(argv[1], "doctor") == 0)
-		return run_doctor(argc - 1, argv + 1);
+		return cli_doctor(argc - 1, argv + 1);
 	if (strcmp(argv[1], "verify") == 0)
 		return cli_verify(argc - 1, argv + 1);
 	if (strcmp(argv[1], "info") != 0 && strcmp(argv[1], "check") != 0 &&

@@ -30,6 +30,20 @@ const char *cli_size(char buffer[16], double bytes);
 
 /* image commit NAME ...: cli_commit.c */
 int cli_commit(int argc, char **argv, bool json);
+/* Waits until the commit that GET `path` tells of has ended, showing how it goes; CLI_OK and the last answer. */
+int cli_commit_wait(const char *path, json_t **ret, bool quiet);
+
+/*
+ * A file, or an image of the catalogue, of which it is the current generation: what has a / in it, or is the name of a file,
+ * is a file; everything else the server is asked for.
+ */
+struct cli_image_file {
+	char name[64];	   /* "": a file */
+	unsigned int generation;
+	char format[16]; /* as it was when the image was added; "" for a file: as it looks */
+	char path[4096];
+};
+int cli_find_image(const char *operand, struct cli_image_file *ret);
 
 /* Complains about wrong usage. */
 int cli_usage(const char *text);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* `bootwell image verify`: does an image still hold what it held when it was made? */
+/* bootwell image verify: does an image still hold what it held when it was made? */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/cli.h"
+#include "daemon/cli_private.h"
 #include "daemon/digest_file.h"
 #include "daemon/image_chain.h"
 #include "daemon/progress_bar.h"
@@ -34,77 +34,141 @@ static int show(void *arg, uint64_t done, uint64_t size)
 	return 0;
 }
 
-/* What was kept for the file when it was made. */
-static int kept_digest(const char *path, uint8_t ret[DIGEST_SIZE])
+/* The folder that an image lies in, opened, and its name in it. */
+static int folder_of(const char *path, char name[256])
 {
-	char folder[4096], name[4096];
-	int dir, r;
+	char folder[4096];
+	const char *slash = strrchr(path, '/');
+	int dir;
 
-	if (strlen(path) >= sizeof(folder))
-		return -ENAMETOOLONG;
-	strcpy(folder, path);
-	strcpy(name, path);
-	dir = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+	snprintf(name, 256, "%s", slash ? slash + 1 : path);
+	dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir < 0 ? -errno : dir;
+}
+
+/* An image of the catalogue that came without a checksum: from now on it has one. */
+static int keep_digest(const struct cli_image_file *image, const uint8_t digest[DIGEST_SIZE])
+{
+	char name[256];
+	int dir = folder_of(image->path, name), r;
+
 	if (dir < 0)
-		return -errno;
-	r = digest_file_read(dir, basename(name), ret);
+		return dir;
+	r = digest_file_write(dir, name, digest);
 	close(dir);
 	return r;
 }
 
-static int verdict(const char *path, const uint8_t found[DIGEST_SIZE], bool json)
+/* What was kept for the file when it was made. */
+static int kept_digest(const char *path, uint8_t ret[DIGEST_SIZE])
 {
-	uint8_t kept[DIGEST_SIZE];
+	char name[256];
+	int dir = folder_of(path, name), r;
+
+	if (dir < 0)
+		return dir;
+	r = digest_file_read(dir, name, ret);
+	close(dir);
+	return r;
+}
+
+/* The server shows it in its status, and as a metric. */
+static int report(const struct cli_image_file *image, bool failed)
+{
+	char escaped[200], path[256];
+	json_t *answer;
+	int r;
+
+	if (!image->name[0])
+		return CLI_OK;
+	cli_escape(escaped, sizeof(escaped), image->name);
+	snprintf(path, sizeof(path), "/api/images/%s/checked", escaped);
+	r = cli_ask("POST", path, json_pack("{s:i, s:b}", "generation", (int)image->generation, "failed", failed), &answer);
+	if (!r)
+		json_decref(answer);
+	return r;
+}
+
+/* `same` says nothing when there was `none` to compare with. */
+static void print_json(const char *sha256, bool none, bool same, bool now)
+{
+	json_t *o = json_pack("{s:s, s:o, s:b}", "sha256", sha256, "kept", none ? json_null() : json_boolean(same), "kept_now", now);
+
+	cli_print_json(o);
+	json_decref(o);
+}
+
+static int verdict(const struct cli_image_file *image, const uint8_t found[DIGEST_SIZE], bool json)
+{
+	const char *what = image->name[0] ? image->name : image->path;
 	char text[DIGEST_TEXT], was[DIGEST_TEXT];
-	int r = kept_digest(path, kept);
-	bool same = r == 0 && memcmp(kept, found, DIGEST_SIZE) == 0;
+	uint8_t kept[DIGEST_SIZE];
+	int r = kept_digest(image->path, kept);
+	bool none = r == -ENOENT, same = r == 0 && memcmp(kept, found, DIGEST_SIZE) == 0, now;
 
 	digest_to_text(found, text);
+	if (r && !none) {
+		fprintf(stderr, "bootwell: the checksum kept for %s cannot be read: %s\n", what, strerror(-r));
+		return CLI_FAILED;
+	}
+	now = none && image->name[0] && !keep_digest(image, found);
 	if (json)
-		printf("{\"sha256\":\"%s\",\"kept\":%s}\n", text, r ? "null" : same ? "true" : "false");
-	else if (r == -ENOENT)
-		printf("%s: SHA-256 of the content %s; none was kept when it was made\n", path, text);
+		print_json(text, none, same, now);
+	else if (now)
+		printf("%s: SHA-256 of the content %s; none was kept when it was added, this one is from now on\n", what, text);
+	else if (none)
+		printf("%s: SHA-256 of the content %s; none was kept when it was made\n", what, text);
 	else if (same)
-		printf("%s: holds what it held when it was made, SHA-256 of the content %s\n", path, text);
-	if (r == 0 && !same) {
+		printf("%s: holds what it held when it was made, SHA-256 of the content %s\n", what, text);
+	if (!none && !same) {
 		digest_to_text(kept, was);
 		fprintf(stderr, "bootwell: %s has changed since it was made: SHA-256 of the content %s, was %s; go back to a good "
-				"generation with \"bootwell image rollback\"\n", path, text, was);
+				"generation with \"bootwell image rollback\"\n", what, text, was);
+		report(image, true);
 		return CLI_FAILED;
 	}
-	if (r && r != -ENOENT) {
-		fprintf(stderr, "bootwell: the checksum kept for %s cannot be read: %s\n", path, strerror(-r));
-		return CLI_FAILED;
-	}
-	return CLI_OK;
+	return same || now ? report(image, false) : CLI_OK;
+}
+
+/* What cannot be read, or is no image any more, does not hold what it held. */
+static int unreadable(const struct cli_image_file *image, const char *why)
+{
+	fprintf(stderr, "bootwell: %s\n", why);
+	report(image, true);
+	return CLI_FAILED;
 }
 
 int cli_verify(int argc, char **argv)
 {
 	bool json = cli_take_json(&argc, argv);
+	struct cli_image_file image;
+	enum image_format format;
+	bool known;
 	uint8_t found[DIGEST_SIZE];
 	struct showing showing;
 	struct image_error err;
 	struct image *img;
+	char text[5000];
 	int r;
 
-	if (argc != 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: bootwell image verify FILE [--json]\n");
-		return CLI_USAGE;
-	}
-	r = chain_open(&img, argv[1], NULL, &err);
-	if (r < 0) {
-		fprintf(stderr, "bootwell: %s\n", err.text);
-		return CLI_FAILED;
-	}
+	if (argc != 2 || argv[1][0] == '-')
+		return cli_usage("image verify NAME|FILE [--json]");
+	r = cli_find_image(argv[1], &image);
+	if (r)
+		return r;
+	known = !image_format_from_name(image.format, &format);
+	r = chain_open(&img, image.path, known ? &format : NULL, &err);
+	if (r < 0)
+		return unreadable(&image, err.text);
 	clock_gettime(CLOCK_MONOTONIC, &showing.started);
 	progress_bar_init(&showing.bar, stderr, json);
 	r = digest_image(img, found, show, &showing);
 	progress_bar_done(&showing.bar);
 	image_close(img);
 	if (r < 0) {
-		fprintf(stderr, "bootwell: %s cannot be read: %s\n", argv[1], strerror(-r));
-		return CLI_FAILED;
+		snprintf(text, sizeof(text), "%s cannot be read: %s", image.path, strerror(-r));
+		return unreadable(&image, text);
 	}
-	return verdict(argv[1], found, json);
+	return verdict(&image, found, json);
 }

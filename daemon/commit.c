@@ -25,15 +25,17 @@
 
 #define FOLDER	 ".commit"
 #define HELPER	 "/usr/lib/bootwell/bootwell-overlay"
+#define DOCTOR	 "/usr/lib/bootwell/bootwell-doctor"
 #define RANGE_MAX (4u << 20)
 
 static int fail(struct commit *c, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static int fail(struct commit *c, int code, const char *format, ...)
 {
+	int n = snprintf(c->error, sizeof(c->error), "image %s was not %s: ", c->image, c->mend ? "mended" : "committed");
 	va_list ap;
 
 	va_start(ap, format);
-	vsnprintf(c->error, sizeof(c->error), format, ap);
+	vsnprintf(c->error + n, sizeof(c->error) - (size_t)n, format, ap);
 	va_end(ap);
 	return code;
 }
@@ -42,10 +44,9 @@ static int write_fail(struct commit *c, int code)
 {
 	if (code == -ENOSPC || code == -EDQUOT)
 		return fail(c, -ENOSPC,
-			    "image %s was not committed: the disk with the images (%s) is full; make room there, then commit again: "
-			    "the session is kept",
-			    c->image, c->images_path);
-	return fail(c, code, "image %s was not committed: %s cannot be written: %s", c->image, c->images_path, strerror(-code));
+			    "the disk with the images (%s) is full; make room there, then %s", c->images_path,
+			    c->mend ? "try again" : "commit again: the session is kept");
+	return fail(c, code, "%s cannot be written: %s", c->images_path, strerror(-code));
 }
 
 /* --- the helper ---------------------------------------------------------------------------------------------------*/
@@ -65,9 +66,9 @@ struct stream {
 
 static const char *helper_path(const struct commit *c)
 {
-	const char *env = getenv("BOOTWELL_OVERLAY");
+	const char *env = getenv(c->mend ? "BOOTWELL_DOCTOR" : "BOOTWELL_OVERLAY");
 
-	return c->helper ? c->helper : env ? env : HELPER;
+	return c->helper ? c->helper : env ? env : c->mend ? DOCTOR : HELPER;
 }
 
 static void stream_close(struct stream *s)
@@ -84,6 +85,14 @@ static void stream_close(struct stream *s)
 	free(s->data);
 }
 
+/* The doctor has read what a stranger made: nothing of its words that a terminal would obey. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if ((*text < ' ' && *text != '\n') || *text > '~')
+			*text = '?';
+}
+
 /* The helper's own sentence, once it has ended. */
 static int helper_fail(struct stream *s)
 {
@@ -96,9 +105,10 @@ static int helper_fail(struct stream *s)
 	rewind(s->says);
 	if (fgets(line, sizeof(line), s->says))
 		line[strcspn(line, "\n")] = '\0';
+	make_printable(line);
 	code = WIFEXITED(status) && WEXITSTATUS(status) == 3 ? -ENOENT : -EIO;
-	return fail(s->c, code, "image %s was not committed: %s", s->c->image,
-		    line[0] ? line : "bootwell-overlay ended before its end");
+	return fail(s->c, code, "%s", line[0] ? line : s->c->mend ? "bootwell-doctor ended before its end" :
+							     "bootwell-overlay ended before its end");
 }
 
 static int stream_read(struct stream *s, void *to, size_t length)
@@ -123,16 +133,39 @@ static int stream_next(struct stream *s)
 	}
 	if (s->kind < 1 || s->kind > 2 || !s->length || s->length > RANGE_MAX || s->length % 512 || s->offset < end ||
 	    s->offset % 512 || s->offset > s->size || s->length > s->size - s->offset)
-		return fail(s->c, -EBADMSG, "image %s was not committed: bootwell-overlay gave what cannot be", s->c->image);
+		return fail(s->c, -EBADMSG, "bootwell-overlay gave what cannot be");
 	return s->kind == 1 ? stream_read(s, s->data, s->length) : 0;
+}
+
+#define ARGUMENTS (4 + 3 * IMAGE_CHAIN_MAX + 1)
+
+/* bootwell-doctor --mend GENERATION DIR LAYER..., daemon/bootwell_doctor.c */
+static void mend_arguments(const struct commit *c, const char *path, const char *argv[ARGUMENTS], char size[IMAGE_CHAIN_MAX][24])
+{
+	unsigned int n = 0;
+
+	argv[n++] = path;
+	argv[n++] = "--mend";
+	argv[n++] = c->generation;
+	argv[n++] = c->images_path;
+	for (unsigned int i = 0; i < c->base.layers; i++) {
+		snprintf(size[i], 24, "%llu", (unsigned long long)c->base.layer[i].size_override);
+		argv[n++] = c->base.layer[i].format;
+		argv[n++] = c->base.layer[i].file;
+		argv[n++] = size[i];
+	}
+	argv[n] = NULL;
 }
 
 static int spawn(struct stream *s, bool summary)
 {
 	const struct commit *c = s->c;
-	const char *path = helper_path(c);
+	const char *path = helper_path(c), *argv[ARGUMENTS] = {path, c->store_path, c->overlay, summary ? "--summary" : NULL, NULL};
+	char size[IMAGE_CHAIN_MAX][24];
 	int out[2];
 
+	if (c->mend)
+		mend_arguments(c, path, argv, size);
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return -errno;
 	s->pid = fork();
@@ -144,13 +177,29 @@ static int spawn(struct stream *s, bool summary)
 	if (s->pid == 0) {
 		dup2(out[1], STDOUT_FILENO);
 		dup2(fileno(s->says), STDERR_FILENO);
-		execl(path, path, c->store_path, c->overlay, summary ? "--summary" : NULL, NULL);
+		execv(path, (char *const *)argv);
 		dprintf(STDERR_FILENO, "%s cannot be run: %s\n", path, strerror(errno));
 		_exit(126);
 	}
 	close(out[1]);
 	s->from = fdopen(out[0], "r");
 	return s->from ? 0 : -errno;
+}
+
+/* What the doctor says that it has changed, once it has ended well. */
+static int take_told(struct stream *s)
+{
+	int status = 0;
+	size_t n;
+
+	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	s->pid = 0;
+	rewind(s->says);
+	n = fread(s->c->told, 1, sizeof(s->c->told) - 1, s->says);
+	s->c->told[n] = '\0';
+	make_printable(s->c->told);
+	return status ? fail(s->c, -EIO, "bootwell-doctor did not end well") : 0;
 }
 
 static int stream_open(struct stream *s, struct commit *c, bool summary)
@@ -164,7 +213,7 @@ static int stream_open(struct stream *s, struct commit *c, bool summary)
 	s->data = malloc(RANGE_MAX);
 	r = s->says && s->data ? spawn(s, summary) : -ENOMEM;
 	if (r)
-		return fail(c, r, "image %s was not committed: bootwell-overlay cannot be started: %s", c->image, strerror(-r));
+		return fail(c, r, "bootwell-overlay cannot be started: %s", strerror(-r));
 	r = stream_read(s, head, sizeof(head));
 	if (!r)
 		r = stream_read(s, generation, sizeof(generation));
@@ -175,9 +224,9 @@ static int stream_open(struct stream *s, struct commit *c, bool summary)
 	c->ranges = le32_at(head + 24);
 	generation[sizeof(generation) - 1] = '\0';
 	if (memcmp(head, "BWOVRLY1", 8))
-		return fail(c, -EBADMSG, "image %s was not committed: bootwell-overlay is of another version", c->image);
+		return fail(c, -EBADMSG, "bootwell-overlay is of another version");
 	if (strcmp(generation, c->generation))
-		return fail(c, -ESTALE, "image %s was not committed: the session lies on \"%s\", and the image is now \"%s\"", c->image,
+		return fail(c, -ESTALE, "the session lies on \"%s\", and the image is now \"%s\"",
 			    generation, c->generation);
 	return 0;
 }
@@ -294,7 +343,7 @@ static int write_part(struct writer *w, uint64_t part)
 	else
 		r = image_read_data(w->base, start, w->data, length, &w->unit);
 	if (r)
-		return fail(w->c, r, "image %s was not committed: its generation %u cannot be read at byte %llu: %s", w->c->image,
+		return fail(w->c, r, "its generation %u cannot be read at byte %llu: %s",
 			    w->c->number, (unsigned long long)start, strerror(-r));
 	r = lay_over(w, start, length, &any);
 	if (r)
@@ -321,10 +370,12 @@ static int write_all(struct writer *w)
 		r = write_part(w, i);
 		__atomic_store_n(&w->c->done, i * DIGEST_PART, __ATOMIC_RELAXED);
 		if (!r && __atomic_load_n(&w->c->cancel, __ATOMIC_RELAXED))
-			r = fail(w->c, -ECANCELED, "the commit of image %s was stopped; the session is kept", w->c->image);
+			r = fail(w->c, -ECANCELED, "it was stopped; nothing is lost");
 	}
 	if (!r && !w->stream.ended)
 		r = helper_fail(&w->stream);
+	if (!r && w->c->mend)
+		r = take_told(&w->stream);
 	return r;
 }
 
@@ -336,10 +387,10 @@ static int check_file(struct writer *w)
 	int r = image_open(&img, &source, &err);
 
 	if (r < 0)
-		return fail(w->c, -EIO, "image %s was not committed: the new file cannot be opened again: %s", w->c->image, err.text);
+		return fail(w->c, -EIO, "the new file cannot be opened again: %s", err.text);
 	r = sparse_compare(w->sparse, img);
 	image_close(img);
-	return r ? fail(w->c, -EIO, "image %s was not committed: the new file is not what was written", w->c->image) : 0;
+	return r ? fail(w->c, -EIO, "the new file is not what was written") : 0;
 }
 
 static int give_name(struct writer *w)
@@ -391,9 +442,9 @@ static int writer_open(struct writer *w)
 		return write_fail(c, -errno);
 	r = commit_open_base(&w->base, c->images_path, &c->base, &err);
 	if (r)
-		return fail(c, r, "image %s was not committed: %.500s", c->image, err.text);
+		return fail(c, r, "%.500s", err.text);
 	if (image_info(w->base)->virtual_size != w->stream.size)
-		return fail(c, -ESTALE, "image %s was not committed: the session's disk has another size than the image", c->image);
+		return fail(c, -ESTALE, "the session's disk has another size than the image");
 	snprintf(w->name, sizeof(w->name), "%s.%s", c->image, c->format == IMAGE_VHD ? "vhd" : "vmdk");
 	unlinkat(w->folder, w->name, 0);
 	w->fd = openat(w->folder, w->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A client's write-back laid over its base as one new image file: generation N + 1, beside N. Blocking; for a thread. What
- * the client wrote comes from the program bootwell-overlay (tcmu-handler/export), because the store is the engine's.
+ * the client wrote comes from the program bootwell-overlay (tcmu-handler/export), because the store is the engine's. What the
+ * doctor mends is laid over the base in the same way: it comes from bootwell-doctor, and no client has part in it.
  */
 #ifndef BOOTWELL_COMMIT_H
 #define BOOTWELL_COMMIT_H
@@ -33,7 +34,8 @@ struct commit {
 	struct commit_base base;       /* that the overlay lies on */
 	char generation[256];	       /* as in the disk's record: the overlay must say the same */
 	enum image_format format;      /* IMAGE_VHD or IMAGE_VMDK */
-	const char *helper;	       /* NULL: $BOOTWELL_OVERLAY, or where it is installed */
+	const char *helper;	       /* NULL: $BOOTWELL_OVERLAY ($BOOTWELL_DOCTOR), or where it is installed */
+	bool mend;		       /* the doctor's work; store_path and overlay are not looked at */
 
 	/* While it runs; read by other threads with relaxed atomics. */
 	uint64_t done, total; /* bytes of the virtual disk */
@@ -45,6 +47,7 @@ struct commit {
 	char file[256];		       /* beneath images_path */
 	uint8_t digest[DIGEST_SIZE];
 	uint64_t disk_bytes;
+	char told[8192];	       /* mend: what was mended, a sentence in each line */
 	char error[COMMIT_ERROR_MAX];
 };
 

@@ -80,8 +80,10 @@ static int adopt(struct commit_service *s)
 	}
 	s->generation = row.generation;
 	/* A crash before this leaves a session on the old generation: its PC is told so, nothing is lost. */
-	if (store_session_remove(s->parts.store, c->image))
+	if (!c->mend && store_session_remove(s->parts.store, c->image))
 		log_error("the update session of image %s cannot be removed: %s", c->image, store_error(s->parts.store));
+	else if (!c->mend)
+		boot_session_drop(s->parts.boot, &s->session);
 	if (config->keep_generations)
 		s->pruned = catalogue_prune(s->parts.catalogue, config, c->image, config->keep_generations, serves, s->parts.boot);
 	return 0;
@@ -100,10 +102,13 @@ static void finished(void *arg)
 	s->state = s->result ? FAILED : DONE;
 	if (s->result)
 		log_error("%s", s->commit.error);
+	else if (s->commit.mend)
+		log_notice("image %s: what the doctor mended is generation %u now", s->commit.image, s->generation);
 	else if (!s->look)
 		log_notice("image %s: what was written in %u ranges, %llu MiB, is generation %u now", s->commit.image, s->commit.ranges,
 			   (unsigned long long)s->commit.changed >> 20, s->generation);
-	boot_session_thaw(s->parts.boot);
+	if (!s->commit.mend)
+		boot_session_thaw(s->parts.boot);
 }
 
 static void *work(void *arg)
@@ -116,6 +121,18 @@ static void *work(void *arg)
 }
 
 /* --- the beginning ------------------------------------------------------------------------------------------------*/
+
+static int start(struct commit_service *s)
+{
+	s->state = s->look ? LOOKING : WRITING;
+	if (pthread_create(&s->thread, NULL, work, s)) {
+		s->state = FAILED;
+		snprintf(s->commit.error, sizeof(s->commit.error), "image %s was not changed: no thread can be started", s->commit.image);
+		return -EAGAIN;
+	}
+	s->has_thread = true;
+	return 0;
+}
 
 static void frozen(void *arg, int result, const char *error)
 {
@@ -130,14 +147,8 @@ static void frozen(void *arg, int result, const char *error)
 			 s->commit.image, error);
 		return;
 	}
-	s->state = s->look ? LOOKING : WRITING;
-	if (pthread_create(&s->thread, NULL, work, s)) {
-		s->state = FAILED;
-		snprintf(s->commit.error, sizeof(s->commit.error), "image %s was not committed: no thread can be started", s->commit.image);
+	if (start(s))
 		boot_session_thaw(s->parts.boot);
-		return;
-	}
-	s->has_thread = true;
 }
 
 static int choose_format(const char *wanted, const struct catalogue_chain *chain, enum image_format *ret)
@@ -163,7 +174,7 @@ static int fill(struct commit_service *s, const char *image, const char *format,
 	r = catalogue_resolve(s->parts.catalogue, image, &chain, error);
 	if (r)
 		return r;
-	if (chain.image.generation != s->session.generation) {
+	if (*s->session.image && chain.image.generation != s->session.generation) {
 		snprintf(error, BOOT_ERROR_MAX,
 			 "the update session of image %s lies on generation %u, but the current one is %u: \"bootwell image rollback %s %u\" first",
 			 image, s->session.generation, chain.image.generation, image, s->session.generation);
@@ -216,6 +227,35 @@ int commit_service_begin(struct commit_service *s, const char *image, const char
 	return r;
 }
 
+int commit_service_mend(struct commit_service *s, const char *image, const char *format, char error[BOOT_ERROR_MAX])
+{
+	struct store_session session;
+	int r;
+
+	if (running(s)) {
+		snprintf(error, BOOT_ERROR_MAX, "image %s is being committed; wait until it is done", s->commit.image);
+		return -EBUSY;
+	}
+	if (store_session_by_image(s->parts.store, image, &session) > 0) {
+		snprintf(error, BOOT_ERROR_MAX,
+			 "a client is updating image %.63s, and its work would be lost: commit it, or end it with \"bootwell client set NAME "
+			 "--update-image -\"", image);
+		return -EBUSY;
+	}
+	memset(&s->session, 0, sizeof(s->session));
+	r = fill(s, image, format, error);
+	if (r)
+		return r;
+	s->commit.mend = true;
+	s->look = false;
+	s->generation = 0;
+	s->pruned = 0;
+	r = start(s);
+	if (r)
+		snprintf(error, BOOT_ERROR_MAX, "%s", s->commit.error);
+	return r;
+}
+
 int commit_service_cancel(struct commit_service *s, const char *image, char error[BOOT_ERROR_MAX])
 {
 	if (!running(s) || strcmp(s->commit.image, image)) {
@@ -234,7 +274,7 @@ json_t *commit_service_json(const struct commit_service *s)
 
 	if (!s || s->state == IDLE)
 		return json_null();
-	o = json_pack("{s:s, s:s, s:b, s:I, s:I}", "image", c->image, "state", names[s->state], "look", s->look, "done",
+	o = json_pack("{s:s, s:s, s:b, s:b, s:I, s:I}", "image", c->image, "state", names[s->state], "look", s->look, "mend", c->mend, "done",
 		      (json_int_t)__atomic_load_n(&c->done, __ATOMIC_RELAXED), "total",
 		      (json_int_t)__atomic_load_n(&c->total, __ATOMIC_RELAXED));
 	if (s->state == DONE) {
@@ -247,6 +287,8 @@ json_t *commit_service_json(const struct commit_service *s)
 		json_object_set_new(o, "file", json_string(c->file));
 		json_object_set_new(o, "disk_bytes", json_integer((json_int_t)c->disk_bytes));
 		json_object_set_new(o, "pruned", json_integer(s->pruned));
+		if (c->mend)
+			json_object_set_new(o, "told", json_string(c->told));
 	}
 	if (s->state == FAILED)
 		json_object_set_new(o, "error", json_string(c->error));

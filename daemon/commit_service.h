@@ -33,6 +33,8 @@ void commit_service_free(struct commit_service *service);
  * sentence; 0: it has begun, commit_service_json() tells the rest. */
 int commit_service_begin(struct commit_service *service, const char *image, const char *format, bool look,
 			 char error[BOOT_ERROR_MAX]);
+/* The same with what the doctor can mend in the current generation, which stays as it is. -EBUSY: a client is updating it. */
+int commit_service_mend(struct commit_service *service, const char *image, const char *format, char error[BOOT_ERROR_MAX]);
 int commit_service_cancel(struct commit_service *service, const char *image, char error[BOOT_ERROR_MAX]);
 
 /* The last commit, or the one that runs: {image, state: preparing|looking|writing|done|failed, ...}; null if none, or no service. */

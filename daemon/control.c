@@ -361,16 +361,46 @@ static void post_image(struct daemon *d, struct http_request *request)
 	json_decref(body);
 }
 
+#define USERS_NAMED 8
+
+struct image_users {
+	char text[USERS_NAMED * 20];
+	unsigned int n;
+};
+
+static void add_user(void *arg, const char *client)
+{
+	struct image_users *u = arg;
+	size_t length = strlen(u->text);
+
+	if (u->n++ < USERS_NAMED)
+		snprintf(u->text + length, sizeof(u->text) - length, "%s%s", length ? ", " : "", client);
+}
+
+/* True, and it was refused: PCs have the image as their disk. */
+static bool refuse_used(struct daemon *d, struct http_request *request, const char *name)
+{
+	struct image_users users = {};
+	char error[400], more[40] = "";
+
+	boot_image_users(d->boot, name, 0, add_user, &users);
+	if (!users.n)
+		return false;
+	if (users.n > USERS_NAMED)
+		snprintf(more, sizeof(more), " and %u more", users.n - USERS_NAMED);
+	snprintf(error, sizeof(error), "image %.63s is the disk of %s%s: switch %s off, or give another image", name, users.text, more,
+		 users.n == 1 ? "it" : "them");
+	refuse(request, 409, error);
+	return true;
+}
+
 static void delete_image(struct daemon *d, struct http_request *request, const char *name)
 {
 	char error[CATALOGUE_ERROR_MAX];
 	int r;
 
-	if (boot_uses_image(d->boot, name)) {
-		refuse(request, 409,
-		       "a client's disk uses this image: \"bootwell client list\" shows which");
+	if (refuse_used(d, request, name))
 		return;
-	}
 	r = catalogue_remove(d->catalogue, d->config, name, error);
 	if (r)
 		refuse(request, status_of(r), error);
@@ -429,9 +459,9 @@ static void change_image(struct daemon *d, struct http_request *request, const c
 		snprintf(error, sizeof(error), "a new name is needed");
 	} else if ((wrong = value_name(to, copy, CONFIG_NAME_MAX))) {
 		snprintf(error, sizeof(error), "\"%.100s\" %s", to, wrong);
-	} else if (boot_uses_image(d->boot, name)) {
-		r = -EBUSY;
-		snprintf(error, sizeof(error), "a client's disk uses this image: \"bootwell client list\" shows which");
+	} else if (refuse_used(d, request, name)) {
+		json_decref(body);
+		return;
 	} else {
 		r = catalogue_rename(d->catalogue, d->config, name, to, error);
 	}
@@ -440,6 +470,45 @@ static void change_image(struct daemon *d, struct http_request *request, const c
 	else
 		reply_json(request, 200, json_pack("{s:s, s:i}", "image", to ? to : name, "generation",
 						   (int)image.generation));
+	json_decref(body);
+}
+
+/* POST /api/images/NAME/checked {"generation":n, "failed":bool}: what `bootwell image verify` found. */
+static void image_checked(struct daemon *d, struct http_request *request, const char *image)
+{
+	json_t *body = take_body(request);
+	char error[CATALOGUE_ERROR_MAX];
+	int r;
+
+	if (!body)
+		return;
+	r = catalogue_checked(d->catalogue, image, (uint32_t)json_integer_value(json_object_get(body, "generation")),
+			      json_is_true(json_object_get(body, "failed")), error);
+	if (r)
+		refuse(request, status_of(r), error);
+	else
+		reply_json(request, 200, json_pack("{s:s}", "image", image));
+	json_decref(body);
+}
+
+/* POST /api/images/NAME/mend {"format":text}: what the doctor can mend becomes the next generation. GET .../commit says how it goes. */
+static void mend_image(struct daemon *d, struct http_request *request, const char *image)
+{
+	json_t *body = take_body(request);
+	const char *format = NULL;
+	char error[BOOT_ERROR_MAX] = "";
+	int r = -EINVAL;
+
+	if (!body)
+		return;
+	if (!take_string(body, "format", &format))
+		snprintf(error, sizeof(error), "the format is vmdk or vhd");
+	else
+		r = commit_service_mend(d->commits, image, format ? format : "", error);
+	if (r)
+		refuse(request, status_of(r), error);
+	else
+		reply_json(request, 200, commit_service_json(d->commits));
 	json_decref(body);
 }
 
@@ -463,6 +532,10 @@ static void on_image(struct daemon *d, struct http_request *request, const char 
 	else if (!strcmp(method, "POST") && slash && (size_t)(slash - name) < sizeof(image) &&
 		 (!strcmp(slash, "/rollback") || !strcmp(slash, "/rename")))
 		change_image(d, request, image, slash + 1);
+	else if (!strcmp(method, "POST") && slash && (size_t)(slash - name) < sizeof(image) && !strcmp(slash, "/mend"))
+		mend_image(d, request, image);
+	else if (!strcmp(method, "POST") && slash && (size_t)(slash - name) < sizeof(image) && !strcmp(slash, "/checked"))
+		image_checked(d, request, image);
 	else if (slash && (size_t)(slash - name) < sizeof(image) && (!strcmp(slash, "/session") || !strcmp(slash, "/commit")) &&
 		 (!strcmp(method, "POST") || !strcmp(method, "DELETE")))
 		on_session(d, request, image, !strcmp(slash, "/commit"));

@@ -20,24 +20,28 @@
 #include <ntfs-3g/device.h>
 #include <ntfs-3g/dir.h>
 #include <ntfs-3g/inode.h>
+#include <ntfs-3g/layout.h>
+#include <ntfs-3g/logfile.h>
 #include <ntfs-3g/logging.h>
+#include <ntfs-3g/unistr.h>
 #include <ntfs-3g/volume.h>
 
-#include "daemon/digest_file.h"
-
 struct doctor_ntfs {
-	const struct image *img;
+	struct doctor_disk *disk;
 	uint64_t start, size, at;
-	uint8_t *unit;
+	bool write;
 	ntfs_volume *vol;
 };
 
-/* --- the library's device, which is a range of an image -----------------------------------------------------------*/
+/* --- the library's device, which is a range of the disk -----------------------------------------------------------*/
 
 static int dev_open(struct ntfs_device *dev, int flags)
 {
+	const struct doctor_ntfs *v = dev->d_private;
+
 	(void)flags;
-	NDevSetReadOnly(dev);
+	if (!v->write)
+		NDevSetReadOnly(dev);
 	NDevSetOpen(dev);
 	return 0;
 }
@@ -61,25 +65,23 @@ static s64 dev_seek(struct ntfs_device *dev, s64 offset, int whence)
 	return at;
 }
 
-/* Any offset and length: image_read_data() wants sectors. */
+static bool clip(const struct doctor_ntfs *v, s64 *count, s64 offset)
+{
+	if (offset < 0 || *count < 0 || (uint64_t)offset >= v->size)
+		return false;
+	if ((uint64_t)*count > v->size - (uint64_t)offset)
+		*count = (s64)(v->size - (uint64_t)offset);
+	return true;
+}
+
 static s64 dev_pread(struct ntfs_device *dev, void *buf, s64 count, s64 offset)
 {
 	struct doctor_ntfs *v = dev->d_private;
-	uint64_t from, to;
-	uint8_t *sectors;
 	int r;
 
-	if (offset < 0 || count < 0 || (uint64_t)offset >= v->size)
+	if (!clip(v, &count, offset))
 		return 0;
-	if ((uint64_t)count > v->size - (uint64_t)offset)
-		count = (s64)(v->size - (uint64_t)offset);
-	from = (uint64_t)offset / 512 * 512;
-	to = ((uint64_t)offset + (uint64_t)count + 511) / 512 * 512;
-	sectors = malloc(to - from);
-	r = sectors ? image_read_data(v->img, v->start + from, sectors, to - from, &v->unit) : -ENOMEM;
-	if (r == 0)
-		memcpy(buf, sectors + ((uint64_t)offset - from), (size_t)count);
-	free(sectors);
+	r = doctor_disk_read(v->disk, v->start + (uint64_t)offset, buf, (uint64_t)count);
 	errno = -r;
 	return r ? -1 : count;
 }
@@ -94,19 +96,27 @@ static s64 dev_read(struct ntfs_device *dev, void *buf, s64 count)
 	return n;
 }
 
-static s64 dev_write(struct ntfs_device *dev, const void *buf, s64 count)
-{
-	(void)dev;
-	(void)buf;
-	(void)count;
-	errno = EROFS;
-	return -1;
-}
-
 static s64 dev_pwrite(struct ntfs_device *dev, const void *buf, s64 count, s64 offset)
 {
-	(void)offset;
-	return dev_write(dev, buf, count);
+	struct doctor_ntfs *v = dev->d_private;
+	int r = v->write ? 0 : -EROFS;
+
+	if (!r && !clip(v, &count, offset))
+		r = -ENOSPC;
+	if (!r)
+		r = doctor_disk_write(v->disk, v->start + (uint64_t)offset, buf, (uint64_t)count);
+	errno = -r;
+	return r ? -1 : count;
+}
+
+static s64 dev_write(struct ntfs_device *dev, const void *buf, s64 count)
+{
+	struct doctor_ntfs *v = dev->d_private;
+	s64 n = dev_pwrite(dev, buf, count, (s64)v->at);
+
+	if (n > 0)
+		v->at += (uint64_t)n;
+	return n;
 }
 
 static int dev_sync(struct ntfs_device *dev)
@@ -141,43 +151,68 @@ static struct ntfs_device_operations operations = {
 
 /* --- volumes ------------------------------------------------------------------------------------------------------*/
 
-int doctor_ntfs_open(struct doctor_ntfs **ret, const struct image *img, uint64_t start, uint64_t size)
+/* Has Windows written out what is in its log, and is it not asleep? */
+static bool let_go(ntfs_volume *vol)
+{
+	ntfs_inode *inode = ntfs_inode_open(vol, FILE_LogFile);
+	ntfs_attr *attr = inode ? ntfs_attr_open(inode, AT_DATA, AT_UNNAMED, 0) : NULL;
+	RESTART_PAGE_HEADER *restart = NULL;
+	bool clean = attr && ntfs_check_logfile(attr, &restart) && ntfs_is_logfile_clean(attr, restart);
+
+	free(restart);
+	if (attr)
+		ntfs_attr_close(attr);
+	if (inode)
+		ntfs_inode_close(inode);
+	return clean && !(vol->flags & VOLUME_IS_DIRTY) && ntfs_volume_check_hiberfile(vol, 0) == 0;
+}
+
+int doctor_ntfs_open(struct doctor_ntfs **ret, struct doctor_disk *disk, uint64_t start, uint64_t size, bool write)
 {
 	struct doctor_ntfs *v = calloc(1, sizeof(*v));
 	struct ntfs_device *dev;
 
 	if (!v)
 		return -ENOMEM;
-	v->img = img;
+	v->disk = disk;
 	v->start = start;
 	v->size = size;
+	v->write = write;
 	ntfs_log_set_handler(ntfs_log_handler_null);
 	dev = ntfs_device_alloc("image", 0, &operations, v);
 	if (!dev) {
 		free(v);
 		return -ENOMEM;
 	}
-	v->vol = ntfs_device_mount(dev, NTFS_MNT_RDONLY | NTFS_MNT_FORENSIC);
+	/* FORENSIC: nothing is changed by mounting alone; the log stays as Windows left it. */
+	v->vol = ntfs_device_mount(dev, (write ? NTFS_MNT_NONE : NTFS_MNT_RDONLY) | NTFS_MNT_FORENSIC);
 	if (!v->vol) {
 		int r = errno ? -errno : -EIO;
 
 		ntfs_device_free(dev);
-		free(v->unit);
 		free(v);
 		return r;
 	}
 	ntfs_set_ignore_case(v->vol);
+	if (write && !let_go(v->vol)) {
+		doctor_ntfs_close(v);
+		return -EUCLEAN;
+	}
 	*ret = v;
 	return 0;
 }
 
-void doctor_ntfs_close(struct doctor_ntfs *v)
+int doctor_ntfs_close(struct doctor_ntfs *v)
 {
+	int r;
+
 	if (!v)
-		return;
-	ntfs_umount(v->vol, TRUE);
-	free(v->unit);
+		return 0;
+	r = ntfs_umount(v->vol, FALSE) ? -errno : 0;
+	if (r)
+		ntfs_umount(v->vol, TRUE);
 	free(v);
+	return r;
 }
 
 static int read_attribute(ntfs_inode *inode, size_t most, uint8_t **ret, size_t *ret_length)
@@ -218,4 +253,83 @@ int doctor_ntfs_read(struct doctor_ntfs *v, const char *path, size_t most, uint8
 	r = read_attribute(inode, most, ret, ret_length);
 	ntfs_inode_close(inode);
 	return r;
+}
+
+/* Blocks that differ, and what is behind the old end. */
+static int write_attribute(ntfs_attr *attr, const uint8_t *old, size_t old_length, const uint8_t *data, size_t length)
+{
+	if (NAttrCompressed(attr) || NAttrEncrypted(attr) || NAttrSparse(attr))
+		return -EOPNOTSUPP;
+	for (size_t at = 0; at < length; at += 4096) {
+		size_t n = length - at < 4096 ? length - at : 4096;
+
+		if (at + n <= old_length && !memcmp(old + at, data + at, n))
+			continue;
+		if (ntfs_attr_pwrite(attr, (s64)at, (s64)n, data + at) != (s64)n)
+			return errno ? -errno : -EIO;
+	}
+	return 0;
+}
+
+int doctor_ntfs_write(struct doctor_ntfs *v, const char *path, const uint8_t *old, size_t old_length, const uint8_t *data,
+		      size_t length)
+{
+	ntfs_inode *inode;
+	ntfs_attr *attr;
+	int r;
+
+	if (length < old_length)
+		return -EINVAL;
+	inode = ntfs_pathname_to_inode(v->vol, NULL, path);
+	if (!inode)
+		return errno ? -errno : -EIO;
+	attr = ntfs_attr_open(inode, AT_DATA, AT_UNNAMED, 0);
+	r = attr ? write_attribute(attr, old, old_length, data, length) : -EIO;
+	if (attr)
+		ntfs_attr_close(attr);
+	if (ntfs_inode_close(inode) && !r)
+		r = errno ? -errno : -EIO;
+	return r;
+}
+
+/* --- folders ------------------------------------------------------------------------------------------------------*/
+
+struct folder {
+	int (*fn)(void *arg, const char *name);
+	void *arg;
+	unsigned int seen;
+	int r;
+};
+
+static int fill(void *dirent, const ntfschar *name, const int name_length, const int name_type, const s64 pos, const MFT_REF ref,
+		const unsigned int type)
+{
+	struct folder *f = dirent;
+	char *text = NULL;
+
+	(void)pos;
+	(void)ref;
+	(void)type;
+	/* Short names are second names. */
+	if (name_type == FILE_NAME_DOS || ++f->seen > DOCTOR_FOLDER_MAX)
+		return f->seen > DOCTOR_FOLDER_MAX ? -1 : 0;
+	if (ntfs_ucstombs(name, name_length, &text, 0) < 0)
+		return 0;
+	f->r = f->fn(f->arg, text);
+	free(text);
+	return f->r ? -1 : 0;
+}
+
+int doctor_ntfs_each(struct doctor_ntfs *v, const char *path, int (*fn)(void *arg, const char *name), void *arg)
+{
+	ntfs_inode *inode = ntfs_pathname_to_inode(v->vol, NULL, path);
+	struct folder f = {.fn = fn, .arg = arg};
+	s64 pos = 0;
+
+	if (!inode)
+		return errno == ENOENT || errno == ENOTDIR ? -ENOENT : -EIO;
+	if (ntfs_readdir(inode, &pos, &f, fill) && !f.r && f.seen <= DOCTOR_FOLDER_MAX)
+		f.r = -EIO;
+	ntfs_inode_close(inode);
+	return f.r;
 }

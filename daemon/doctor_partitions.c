@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "daemon/digest_file.h"
+#include "daemon/digest.h"
 #include "daemon/doctor.h"
 #include "tcmu-handler/image/bytes.h"
 
@@ -11,18 +10,17 @@
 #define LOGICAL_MAX 64 /* links of a chain of extended partitions */
 
 struct table {
-	const struct image *img;
+	struct doctor_disk *disk;
 	uint64_t size;
 	struct doctor_partition *part;
 	unsigned int n, max;
-	uint8_t *unit;
 };
 
 static int read_sector(struct table *t, uint64_t lba, uint8_t ret[SECTOR])
 {
 	if (lba >= t->size / SECTOR)
 		return -ERANGE;
-	return image_read_data(t->img, lba * SECTOR, ret, SECTOR, &t->unit);
+	return doctor_disk_read(t->disk, lba * SECTOR, ret, SECTOR);
 }
 
 static void add(struct table *t, unsigned int number, uint64_t lba, uint64_t sectors, bool active)
@@ -34,6 +32,8 @@ static void add(struct table *t, unsigned int number, uint64_t lba, uint64_t sec
 		return;
 	*p = (struct doctor_partition){.number = number, .start = lba * SECTOR, .size = sectors * SECTOR, .active = active};
 	p->ntfs = read_sector(t, lba, boot) == 0 && memcmp(boot + 3, "NTFS    ", 8) == 0;
+	/* The superblock is at 1024, its magic number at 56 in it. */
+	p->ext = sectors > 4 && read_sector(t, lba + 2, boot) == 0 && le16_at(boot + 56) == 0xef53;
 	t->n++;
 }
 
@@ -83,9 +83,9 @@ static int read_gpt(struct table *t)
 	return 0;
 }
 
-int doctor_partitions(const struct image *img, struct doctor_partition *ret, unsigned int max, bool *ret_gpt)
+int doctor_partitions(struct doctor_disk *disk, struct doctor_partition *ret, unsigned int max, bool *ret_gpt)
 {
-	struct table t = {.img = img, .size = image_info(img)->virtual_size, .part = ret, .max = max};
+	struct table t = {.disk = disk, .size = doctor_disk_size(disk), .part = ret, .max = max};
 	uint8_t mbr[SECTOR];
 	int r = read_sector(&t, 0, mbr);
 
@@ -106,6 +106,5 @@ int doctor_partitions(const struct image *img, struct doctor_partition *ret, uns
 		else if (e[4])
 			add(&t, i + 1, le32_at(e + 8), le32_at(e + 12), e[0] & 0x80);
 	}
-	free(t.unit);
 	return r ? r : t.n ? (int)t.n : -ENOENT;
 }

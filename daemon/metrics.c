@@ -357,6 +357,28 @@ static void count_image(void *arg, const struct store_image *image)
 		      NULL);
 }
 
+static void count_check(void *arg, const struct store_image *image)
+{
+	struct metrics_text *m = arg;
+	char generation[16];
+
+	if (!image->current && !image->checked)
+		return;
+	snprintf(generation, sizeof(generation), "%u", image->generation);
+	metrics_count(m, image->check_failed, "image", image->name, "generation", generation, NULL);
+}
+
+static void count_check_time(void *arg, const struct store_image *image)
+{
+	struct metrics_text *m = arg;
+	char generation[16];
+
+	if (!image->checked)
+		return;
+	snprintf(generation, sizeof(generation), "%u", image->generation);
+	metrics_count(m, (uint64_t)image->checked, "image", image->name, "generation", generation, NULL);
+}
+
 void metrics_write(struct daemon *d, struct metrics_text *m)
 {
 	write_server(d, m);
@@ -367,5 +389,10 @@ void metrics_write(struct daemon *d, struct metrics_text *m)
 	metrics_family(m, "bootwell_image_info", "gauge",
 		       "Always 1; the images that new boots get.");
 	store_image_each(d->store, count_image, m);
+	metrics_family(m, "bootwell_image_check_failed", "gauge",
+		       "1 when the last check found that the image does not hold what it held when it was made.");
+	store_image_each(d->store, count_check, m);
+	metrics_family(m, "bootwell_image_check_time_seconds", "gauge", "When the image was checked last, since 1970.");
+	store_image_each(d->store, count_check_time, m);
 	write_clients(d, m);
 }

@@ -250,22 +250,34 @@ json_t *status_client(struct daemon *d, const char *name)
 
 /* --- images ----------------------------------------------------------------------------------- */
 
+static void add_name(void *arg, const char *name)
+{
+	json_array_append_new(arg, json_string(name));
+}
+
 static void add_image(void *arg, const struct store_image *image)
 {
 	struct list *list = arg;
-	json_t *o = json_object();
+	json_t *o = json_object(), *users = json_array();
+	char path[600];
 
 	set_text(o, "name", image->name);
 	set_number(o, "generation", image->generation);
 	json_object_set_new(o, "current", json_boolean(image->current));
 	set_text(o, "file", image->file);
+	snprintf(path, sizeof(path), "%s/%s", list->d->config->images_path, image->file);
+	set_text(o, "path", path);
 	set_text(o, "format", image->format);
 	set_text(o, "id", image->image_id);
 	set_text(o, "parent", image->parent_id);
 	set_number(o, "size_bytes", image->virtual_size);
 	set_number(o, "file_bytes", image->file_size);
 	set_time(o, "added", image->added);
-	json_object_set_new(o, "in_use", json_boolean(boot_uses_image(list->d->boot, image->name)));
+	set_time(o, "checked", image->checked);
+	json_object_set_new(o, "check_failed", json_boolean(image->check_failed));
+	boot_image_users(list->d->boot, image->name, image->generation, add_name, users);
+	json_object_set_new(o, "in_use", json_boolean(json_array_size(users) != 0));
+	json_object_set_new(o, "users", users);
 	json_array_append_new(list->json, o);
 }
 
@@ -301,6 +313,18 @@ json_t *status_servers(const struct dhcp_scan_server *servers, unsigned int coun
 	return list;
 }
 
+static void add_check_problem(void *arg, const struct store_image *image)
+{
+	char text[400];
+
+	if (!image->check_failed)
+		return;
+	snprintf(text, sizeof(text),
+		 "image %s: generation %u does not hold what it held when it was made; \"bootwell image rollback %s\" goes back to another one",
+		 image->name, image->generation, image->name);
+	json_array_append_new(arg, json_string(text));
+}
+
 static json_t *problems_json(struct daemon *d)
 {
 	json_t *list = json_array();
@@ -319,6 +343,7 @@ static json_t *problems_json(struct daemon *d)
 		json_array_append_new(list, json_string(p));
 	for (unsigned int i = 0; (p = catalogue_problem(d->catalogue, i)); i++)
 		json_array_append_new(list, json_string(p));
+	store_image_each(d->store, add_check_problem, list);
 	if (d->upload_problem[0])
 		json_array_append_new(list, json_string(d->upload_problem));
 	if (d->http_problem[0])

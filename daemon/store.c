@@ -49,6 +49,8 @@ static const char *const schema[] = {
 	"CREATE TABLE session ("
 	" image TEXT PRIMARY KEY, client INTEGER NOT NULL UNIQUE REFERENCES client (id) ON DELETE CASCADE,"
 	" generation INTEGER NOT NULL, overlay TEXT NOT NULL, reset TEXT NOT NULL, started INTEGER NOT NULL);",
+	"ALTER TABLE image ADD COLUMN checked INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE image ADD COLUMN check_failed INTEGER NOT NULL DEFAULT 0;",
 };
 #define SCHEMA_VERSION ((int)(sizeof(schema) / sizeof(schema[0])))
 

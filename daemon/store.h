@@ -86,8 +86,12 @@ struct store_image {
 	uint64_t size_override;
 	int64_t added;
 	bool current; /* what new boots get */
+	/* Of the last `image verify`: when (0: never), and whether it holds something else than when it was made. */
+	int64_t checked;
+	bool check_failed;
 };
-int store_image_put(struct store *store, struct store_image *image);
+int store_image_put(struct store *store, struct store_image *image); /* all but the check */
+int store_image_set_check(struct store *store, int64_t id, int64_t when, bool failed);
 int store_image_remove(struct store *store, int64_t id);
 int store_image_current(struct store *store, const char *name, struct store_image *ret);
 int store_image_by_image_id(struct store *store, const char *image_id, struct store_image *ret);

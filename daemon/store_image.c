@@ -9,6 +9,8 @@
 	"id, name, generation, file, format, image_id, parent_id, virtual_size, file_size, "       \
 	"size_override, added, current"
 
+#define IMAGE_SELECT "SELECT " IMAGE_COLUMNS ", checked, check_failed"
+
 static void image_row(sqlite3_stmt *s, struct store_image *image)
 {
 	memset(image, 0, sizeof(*image));
@@ -24,6 +26,8 @@ static void image_row(sqlite3_stmt *s, struct store_image *image)
 	image->size_override = sqlite3_column_int64(s, 9);
 	image->added = sqlite3_column_int64(s, 10);
 	image->current = sqlite3_column_int(s, 11);
+	image->checked = sqlite3_column_int64(s, 12);
+	image->check_failed = sqlite3_column_int(s, 13);
 }
 
 static int image_one(struct store *store, sqlite3_stmt *s, struct store_image *ret)
@@ -82,9 +86,21 @@ int store_image_remove(struct store *store, int64_t id)
 	return store_run(store, s);
 }
 
+int store_image_set_check(struct store *store, int64_t id, int64_t when, bool failed)
+{
+	sqlite3_stmt *s = store_statement(store, "UPDATE image SET checked = ?2, check_failed = ?3 WHERE id = ?1");
+
+	if (!s)
+		return -EIO;
+	sqlite3_bind_int64(s, 1, id);
+	sqlite3_bind_int64(s, 2, when);
+	sqlite3_bind_int(s, 3, failed);
+	return store_run(store, s);
+}
+
 int store_image_current(struct store *store, const char *name, struct store_image *ret)
 {
-	sqlite3_stmt *s = store_statement(store, "SELECT " IMAGE_COLUMNS
+	sqlite3_stmt *s = store_statement(store, IMAGE_SELECT
 						 " FROM image WHERE name = ? AND current");
 
 	if (!s)
@@ -96,7 +112,7 @@ int store_image_current(struct store *store, const char *name, struct store_imag
 int store_image_by_image_id(struct store *store, const char *image_id, struct store_image *ret)
 {
 	sqlite3_stmt *s =
-		store_statement(store, "SELECT " IMAGE_COLUMNS " FROM image WHERE image_id = ?"
+		store_statement(store, IMAGE_SELECT " FROM image WHERE image_id = ?"
 				       " ORDER BY current DESC, id DESC LIMIT 1");
 
 	if (!s)
@@ -108,7 +124,7 @@ int store_image_by_image_id(struct store *store, const char *image_id, struct st
 int store_image_by_id(struct store *store, int64_t id, struct store_image *ret)
 {
 	sqlite3_stmt *s =
-		store_statement(store, "SELECT " IMAGE_COLUMNS " FROM image WHERE id = ?");
+		store_statement(store, IMAGE_SELECT " FROM image WHERE id = ?");
 
 	if (!s)
 		return -EIO;
@@ -131,7 +147,7 @@ int store_image_make_current(struct store *store, int64_t id)
 int store_image_each(struct store *store, void (*fn)(void *arg, const struct store_image *image),
 		     void *arg)
 {
-	sqlite3_stmt *s = store_statement(store, "SELECT " IMAGE_COLUMNS
+	sqlite3_stmt *s = store_statement(store, IMAGE_SELECT
 						 " FROM image ORDER BY name, generation");
 	struct store_image image;
 	int r;

@@ -489,6 +489,22 @@ int target_remove(struct targets *t, const char *iqn, const char *id, char error
 	return r;
 }
 
+int target_touch(struct targets *t, const struct target_disk *d, char error[TARGET_ERROR_MAX])
+{
+	int r, taken;
+
+	error[0] = '\0';
+	pthread_mutex_lock(&t->turn);
+	r = add_backstore(t, d, error);
+	taken = take_down(t, "", d->id);
+	pthread_mutex_unlock(&t->turn);
+	if (!r && taken) {
+		r = taken;
+		snprintf(error, TARGET_ERROR_MAX, "the kernel did not let go of the disk %s (%s): see dmesg", d->id, strerror(-r));
+	}
+	return r;
+}
+
 /* --- looking ---------------------------------------------------------------------------------- */
 
 /*

@@ -49,6 +49,9 @@ int targets_check(struct targets *targets, char error[TARGET_ERROR_MAX]);
 int target_add(struct targets *targets, const struct target_disk *disk,
 	       char error[TARGET_ERROR_MAX]);
 
+/* Opens the disk once, without a target, and closes it again: the handler has then done what its record says (a reset). */
+int target_touch(struct targets *targets, const struct target_disk *disk, char error[TARGET_ERROR_MAX]);
+
 /* Ends the session, if there is one, and removes target and backstore; parts that are missing are
  * fine. */
 int target_remove(struct targets *targets, const char *iqn, const char *id,

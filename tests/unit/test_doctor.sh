@@ -1,132 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The doctor looks into disks with an NTFS volume and a registry, made here with what is to be found.
+# The doctor looks into disks with an NTFS volume and a registry, made here with what is to be found, and into a Linux.
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
-requires mkntfs ntfscp ntfs-3g hivexsh sfdisk python3 jq qemu-img
+# shellcheck source=tests/unit/windows.sh
+. "$(dirname "$0")/windows.sh"
+requires jq qemu-img mke2fs cpio zstd gzip
 
-# hive FILE: an empty registry file, root key and its security descriptor only
-hive() {
-	python3 - "$1" <<'END'
-import struct, sys
-cells = b''
-# nk: root key; sk right behind it
-nk = struct.pack('<2sHQ15IHH', b'nk', 0x2c, 0, 0, 0, 0, 0, 0xffffffff, 0xffffffff, 0, 0xffffffff, 0x80, 0xffffffff,
-                 0, 0, 0, 0, 0, 4, 0) + b'root'
-size = (4 + len(nk) + 7) // 8 * 8
-assert size <= 0x60
-cells += struct.pack('<i', -0x60) + nk.ljust(0x5c, b'\0')
-sd = bytes([1, 0, 4, 0x80]) + bytes(16)
-cells += struct.pack('<i2sHIIII', -0x30, b'sk', 0, 0x80, 0x80, 1, len(sd)) + sd.ljust(0x30 - 24, b'\0')
-cells += struct.pack('<i', 0x1000 - 0x20 - len(cells)).ljust(0x1000 - 0x20 - len(cells), b'\0')
-hbin = struct.pack('<4sIIQQI', b'hbin', 0, 0x1000, 0, 0, 0) + cells
-head = bytearray(0x1000)
-struct.pack_into('<4sIIQIIIIII', head, 0, b'regf', 1, 1, 0, 1, 3, 0, 1, 0x20, 0x1000)
-head[44:48] = struct.pack('<I', 1)
-x = 0
-for i in range(0, 508, 4):
-    x ^= struct.unpack_from('<I', head, i)[0]
-struct.pack_into('<I', head, 508, x)
-open(sys.argv[1], 'wb').write(bytes(head) + hbin)
-END
-}
-wide() { printf '%s' "$1" | iconv -t UTF-16LE | od -An -v -tx1 | tr -d ' \n' | sed 's/../&,/g'; }
-# registry FILE ISCSI NIC FILTER PAGEFILE: Start of initiator, of the card's driver, of a filter; where the page file is
-registry() {
-	hive "$1"
-	local nic='{4d36e972-e325-11ce-bfc1-08002be10318}'
-	hivexsh -w "$1" <<-END
-		add Select
-		cd Select
-		setval 1
-		Current
-		dword:1
-		cd \\
-		add ControlSet001
-		cd ControlSet001
-		add Services
-		add Enum
-		add Control
-		cd Services
-		add iScsiPrt
-		add msiscsi
-		add e1iexpress
-		add vmfilt
-		cd iScsiPrt
-		setval 1
-		Start
-		dword:$2
-		cd ..
-		cd msiscsi
-		setval 1
-		Start
-		dword:$2
-		cd ..
-		cd e1iexpress
-		setval 2
-		Start
-		dword:$3
-		ImagePath
-		string:\\SystemRoot\\System32\\drivers\\e1i.sys
-		cd ..
-		cd vmfilt
-		setval 1
-		Start
-		dword:$4
-		cd \\ControlSet001\\Enum
-		add PCI
-		cd PCI
-		add VEN_8086&DEV_153A
-		cd VEN_8086&DEV_153A
-		add 3&11583659&0&C8
-		cd 3&11583659&0&C8
-		setval 2
-		ClassGUID
-		string:$nic
-		Service
-		string:e1iexpress
-		cd \\ControlSet001\\Control
-		add Class
-		cd Class
-		add $nic
-		cd $nic
-		add 0000
-		cd 0000
-		setval 1
-		DriverDesc
-		string:Intel I217
-		add Linkage
-		cd Linkage
-		setval 1
-		FilterList
-		hex:7:$(wide '{11111111-2222-3333-4444-555555555555}-vmfilt-0000')00,00,00,00
-		cd \\ControlSet001\\Control
-		add Session Manager
-		cd Session Manager
-		add Memory Management
-		cd Memory Management
-		setval 1
-		PagingFiles
-		hex:7:$(wide "$5")00,00,00,00
-		commit
-	END
-}
-# disk FILE REGISTRY DRIVER: MBR, NTFS at 1 MiB
-disk() {
-	truncate -s 40M "$1"
-	echo 'start=2048, type=7, bootable' | sfdisk -q "$1"
-	truncate -s 39M "$TMP/ntfs"
-	mkntfs -q -F -s 512 -p 2048 -H 255 -S 63 "$TMP/ntfs" >/dev/null 2>&1
-	if [ -n "$2" ]; then
-		mkdir -p "$TMP/mnt"
-		ntfs-3g "$TMP/ntfs" "$TMP/mnt" 2>/dev/null || { skip_all "ntfs-3g cannot mount here"; }
-		mkdir -p "$TMP/mnt/Windows/System32/config" "$TMP/mnt/Windows/System32/drivers"
-		cp "$2" "$TMP/mnt/Windows/System32/config/SYSTEM"
-		[ -z "$3" ] || cp "$3" "$TMP/mnt/Windows/System32/drivers/e1i.sys"
-		umount "$TMP/mnt"
-	fi
-	dd if="$TMP/ntfs" of="$1" bs=1M seek=1 conv=notrunc,sparse status=none
-	rm "$TMP/ntfs"
-}
 doctor() { "$O/bootwell" image doctor "$1" >"$TMP/out" 2>&1; }
 says() { grep -qE -- "$1" "$TMP/out" || { sed 's/^/# /' "$TMP/out"; return 1; }; }
 head -c 20000 /dev/urandom >"$TMP/ndis.sys"
@@ -135,7 +15,8 @@ head -c 20000 /dev/urandom >"$TMP/ndis.sys"
 registry "$TMP/good" 0 0 0 'C:\pagefile.sys 0 0' || skip_all "hivexsh cannot make a registry here"
 disk "$TMP/good.raw" "$TMP/good" "$TMP/ndis.sys"
 check "a Windows that can boot is found good" doctor "$TMP/good.raw"
-check "the initiator is" says '^ok .*msiscsi\) starts with the kernel'
+check "the initiator is" says '^ok .*iScsiPrt\) starts with the kernel'
+check "its service too" says '^ok .*MSiSCSI\) starts by itself'
 check "so is the card with its driver" says '^ok .*VEN_8086&DEV_153A: its driver e1iexpress starts with the kernel'
 check "so is the filter" says '^ok .*vmfilt, bound to Intel I217'
 check "so is the page file" says '^ok .*page file is on the system disk'
@@ -145,13 +26,13 @@ check "the same in a VMDK" doctor "$TMP/good.vmdk"
 registry "$TMP/bad" 3 3 2 'D:\pagefile.sys 0 0'
 disk "$TMP/bad.raw" "$TMP/bad" "$TMP/ndis.sys"
 refuse "one that cannot is found bad" doctor "$TMP/bad.raw"
-check "for its initiator" says '^BAD .*msiscsi\) does not start with the kernel'
+check "for its initiator" says '^BAD .*iScsiPrt\) does not start with the kernel'
 check "with what it leads to" says 'bugcheck 7B'
 check "for its card's driver" says '^BAD .*e1iexpress does not start with the kernel'
-check "for a filter on the card" says '^BAD .*vmfilt is bound to Intel I217'
+check "for a filter on the card" says '^BAD .*vmfilt, bound to Intel I217, does not start with the kernel'
 check "with the article" says 'KB976042'
 check "and is warned of its page file" says '^watch .*page file is to be on another disk'
-check "as JSON too" sh -c "'$O/bootwell' image doctor --json '$TMP/bad.raw' | jq -e '[.[] | select(.level == \"bad\")] | length == 4' >/dev/null"
+check "as JSON too" sh -c "'$O/bootwell' image doctor --json '$TMP/bad.raw' | jq -e '[.[] | select(.level == \"bad\")] | length == 3' >/dev/null"
 
 disk "$TMP/cx.raw" "$TMP/good" "$TMP/cx.sys"
 refuse "a NetAdapterCx driver cannot be booted from" doctor "$TMP/cx.raw"
@@ -175,3 +56,180 @@ check "has no partition table" says '^BAD .*no partition table'
 cp "$TMP/good.raw" "$TMP/torn.raw"
 dd if=/dev/urandom of="$TMP/torn.raw" bs=1M seek=1 count=12 conv=notrunc status=none
 refuse "a torn NTFS does not end the doctor" doctor "$TMP/torn.raw"
+
+# --- finer points
+registry "$TMP/fine" 0 0 2 'C:\pagefile.sys 0 0' 'cd Services\e1iexpress
+add StartOverride
+cd StartOverride
+setval 1
+0
+dword:3'
+disk "$TMP/over.raw" "$TMP/fine" "$TMP/ndis.sys"
+refuse "StartOverride counts" doctor "$TMP/over.raw"
+check "more than Start" says '^BAD .*e1iexpress does not start with the kernel'
+guid='{B5F4D659-7DAA-4565-8E41-BE220ED60542}'
+by_guid() { # RUN-TYPE: a filter that is bound by its GUID
+	registry "$TMP/guid" 0 0 3 'C:\pagefile.sys 0 0' "cd Control
+add Network
+cd Network
+add {4d36e974-e325-11ce-bfc1-08002be10318}
+cd {4d36e974-e325-11ce-bfc1-08002be10318}
+add $guid
+cd $guid
+add Ndi
+cd Ndi
+setval 2
+Service
+string:vmfilt
+FilterRunType
+dword:$1
+cd \\ControlSet001\\Control\\Class\\{4d36e972-e325-11ce-bfc1-08002be10318}\\0000\\Linkage
+setval 1
+FilterList
+hex:7:$(wide "{11111111-2222-3333-4444-555555555555}-$guid-0000")00,00,00,00"
+	disk "$TMP/guid.raw" "$TMP/guid" "$TMP/ndis.sys"
+}
+by_guid 1
+refuse "a filter that is bound by its GUID is found" doctor "$TMP/guid.raw"
+check "when it is mandatory" says '^BAD .*vmfilt, bound to Intel I217, does not start'
+by_guid 2
+check "one that is optional is no matter" doctor "$TMP/guid.raw"
+check "which it says" says '^ok .*vmfilt.* does not wait for'
+
+mkdir -p "$TMP/inf/Windows/INF"
+printf '[Version]\r\nClass = Net ; cards\r\n[Intel]\r\n%%a%% = x, PCI\\VEN_8086&DEV_153A\r\n%%b%% = x, PCI\\VEN_8086&DEV_1559&SUBSYS_0\r\n; PCI\\VEN_10EC&DEV_8168\r\n' |
+	iconv -t UTF-16 >"$TMP/inf/Windows/INF/oem3.inf"
+printf '[version]\nClassGUID={4D36E972-E325-11CE-BFC1-08002BE10318}\n%%a%%=x,pci\\ven_10ec&dev_8168\n' >"$TMP/inf/Windows/INF/netrt.inf"
+printf '[Version]\nClass=Display\n%%a%%=x,PCI\\VEN_10DE&DEV_0001\n' >"$TMP/inf/Windows/INF/oem4.inf"
+disk "$TMP/inf.raw" "$TMP/good" "$TMP/ndis.sys" "$TMP/inf"
+doctor "$TMP/inf.raw"
+check "drivers of network cards are counted" says 'has 2 drivers for 3 kinds of PCI network cards'
+"$O/bootwell" image doctor --cards "$TMP/inf.raw" >"$TMP/out" 2>&1
+check "and listed" says 'oem3.inf is a driver for 8086:153a 8086:1559$'
+check "from all of Windows' folder" says 'netrt.inf is a driver for 10ec:8168$'
+refuse "but not those of other things" says '10de|oem4'
+
+# --- mending: what bootwell-doctor tells a commit, laid over the disk as a commit does
+patch() { # FILE STREAM
+	python3 - "$1" "$2" <<'END'
+import struct, sys
+s = open(sys.argv[2], 'rb').read()
+assert s[:8] == b'BWOVRLY1' and s[64:320].rstrip(b'\0') == b'xp 7 id', s[64:320]
+at, n = 320, 0
+with open(sys.argv[1], 'r+b') as f:
+    while True:
+        o, l, k = struct.unpack_from('<QII', s, at)
+        at += 16
+        if o == 2**64 - 1: break
+        assert k == 1 and l % 512 == 0
+        f.seek(o); f.write(s[at:at + l]); at += l; n += l
+assert at == len(s) and n == struct.unpack_from('<Q', s, 16)[0] and n > 0
+END
+}
+mend() { "$O/bootwell-doctor" --mend "xp 7 id" "$TMP" raw "$1" 0 >"$TMP/stream" 2>"$TMP/out"; }
+sum=$(sha256sum <"$TMP/bad.raw")
+check "what is bad is mended" mend bad.raw
+check "it says what: the initiator" says 'iScsiPrt\) starts with the kernel now'
+check "the card" says 'e1iexpress starts with the kernel now'
+check "the filter" says 'vmfilt.* starts with the kernel now'
+check "the page file" says 'page file is on the system disk now'
+check "the image itself is what it was" test "$sum" = "$(sha256sum <"$TMP/bad.raw")"
+cp --sparse=always "$TMP/bad.raw" "$TMP/mended.raw"
+check "laid over it" patch "$TMP/mended.raw" "$TMP/stream"
+check "it is a disk that can be booted from" doctor "$TMP/mended.raw"
+check "its file system is sound" sh -c "dd if='$TMP/mended.raw' of='$TMP/ntfs' bs=1M skip=1 conv=sparse status=none && ntfsfix -n '$TMP/ntfs' >/dev/null"
+check "Windows' own tools would say the same" test "$(get "$TMP/mended.raw" 'ControlSet001\Services\iScsiPrt' Start)" = 0
+mend over.raw
+cp --sparse=always "$TMP/over.raw" "$TMP/mended.raw"
+patch "$TMP/mended.raw" "$TMP/stream"
+check "StartOverride is mended with it" doctor "$TMP/mended.raw"
+mend good.raw
+check "nothing to mend is not a mend" [ $? = 3 ]
+mend cx.raw
+check "nor what cannot be mended" [ $? = 3 ]
+check "which is told" says 'not mended: .*NetAdapterCx'
+mend data.raw
+check "only a Windows is" says 'only a Windows can be mended'
+
+# A Windows that still has something in its logs would write it over the change.
+registry "$TMP/torn" 3 3 2 'D:\pagefile.sys 0 0'
+printf '\7' | dd of="$TMP/torn" bs=1 seek=4 conv=notrunc status=none
+disk "$TMP/tornhive.raw" "$TMP/torn" "$TMP/ndis.sys"
+mend tornhive.raw
+check "a registry that was not written out is not changed" [ $? = 3 ]
+check "with what to do" says 'not shut down wholly'
+mkdir -p "$TMP/hiber"
+{ printf 'hibr'; head -c 4092 /dev/zero; } >"$TMP/hiber/hiberfil.sys"
+disk "$TMP/hiber.raw" "$TMP/bad" "$TMP/ndis.sys" "$TMP/hiber"
+mend hiber.raw
+check "nor a Windows that sleeps (fast start-up)" [ $? = 3 ]
+check "with what to do, too" says 'not shut down wholly'
+
+# --- the computer's name
+name() { "$O/bootwell-doctor" --computer-name "$1" "xp 7 id" "$TMP" raw "$2" 0 >"$TMP/stream" 2>"$TMP/out"; }
+check "a name is set" name desk-12 good.raw
+cp --sparse=always "$TMP/good.raw" "$TMP/named.raw"
+check "in few sectors" patch "$TMP/named.raw" "$TMP/stream"
+check "NetBIOS' in capitals" test "$(get "$TMP/named.raw" 'ControlSet001\Control\ComputerName\ComputerName' ComputerName)" = DESK-12
+check "TCP/IP's" test "$(get "$TMP/named.raw" 'ControlSet001\Services\Tcpip\Parameters' Hostname)" = desk-12
+check "both of it" test "$(get "$TMP/named.raw" 'ControlSet001\Services\Tcpip\Parameters' 'NV Hostname')" = desk-12
+name desk-12 named.raw
+check "the same again is nothing" [ $? = 3 ]
+name desk-12 data.raw
+check "no Windows, no name" [ $? = 3 ]
+
+# --- Linux
+# initrd FILE AUTO MODULES...: as Debian's, with microcode before it
+initrd() {
+	local out=$1 auto=$2 root=$TMP/initrd m; shift 2
+	rm -rf "$root" "$root.cpu"
+	mkdir -p "$root/usr/sbin" "$root/etc" "$root/scripts/local-top" "$root.cpu/kernel/x86"
+	for m; do mkdir -p "$root/usr/lib/modules/6.1/kernel/${m%/*}" && echo x >"$root/usr/lib/modules/6.1/kernel/$m.ko"; done
+	touch "$root/scripts/local-top/iscsi" "$root/usr/sbin/iscsistart"
+	[ -z "$auto" ] || echo "$auto" >"$root/etc/iscsi.initramfs"
+	head -c 3000000 /dev/urandom >"$root/usr/sbin/large"
+	head -c 70000 /dev/urandom >"$root.cpu/kernel/x86/microcode.bin"
+	{ (cd "$root.cpu" && find . | cpio -o -H newc --quiet); (cd "$root" && find . | cpio -o -H newc --quiet) | ${compress:-zstd -q}; } >"$out"
+}
+linux_disk() { # FILE: ext4 at 1 MiB with what is in $TMP/root
+	rm -f "$1"
+	truncate -s 60M "$1"
+	echo 'start=2048' | sfdisk -q "$1"
+	rm -f "$TMP/ext"
+	mke2fs -q -t ext4 -d "$TMP/root" "$TMP/ext" 55M >/dev/null 2>&1
+	dd if="$TMP/ext" of="$1" bs=1M seek=1 conv=notrunc,sparse status=none
+}
+mkdir -p "$TMP/root/boot/grub" "$TMP/root/etc"
+echo 'ID=debian' >"$TMP/root/etc/os-release"
+all="drivers/scsi/iscsi_tcp drivers/firmware/iscsi_ibft drivers/net/ethernet/intel/e1000e/e1000e drivers/net/phy/realtek"
+# shellcheck disable=SC2086
+for compress in "zstd -q" gzip "xz --check=crc32" "lz4 -lq" cat; do
+	command -v "${compress%% *}" >/dev/null || { echo "ok - Linux, ${compress%% *} # SKIP it is not installed"; continue; }
+	initrd "$TMP/root/boot/initrd.img-6.1" ISCSI_AUTO=true $all
+	linux_disk "$TMP/linux.raw"
+	check "a Linux that logs in is found good (${compress%% *})" doctor "$TMP/linux.raw"
+done
+check "by what it has" says '^ok .*initrd.img-6.1 logs in .*iBFT.* 1 drivers'
+# shellcheck disable=SC2086
+initrd "$TMP/root/boot/initrd.img-6.1" "" $all
+linux_disk "$TMP/linux.raw"
+refuse "one that is not told to" doctor "$TMP/linux.raw"
+check "is found" says '^BAD .*not told to log in'
+echo 'linux /vmlinuz root=LABEL=x iscsi_auto' >"$TMP/root/boot/grub/grub.cfg"
+linux_disk "$TMP/linux.raw"
+check "the boot loader may tell it, too" doctor "$TMP/linux.raw"
+initrd "$TMP/root/boot/initrd.img-6.1" ISCSI_AUTO=true drivers/scsi/sd_mod
+linux_disk "$TMP/linux.raw"
+refuse "one without drivers" doctor "$TMP/linux.raw"
+check "for iSCSI" says '^BAD .*has no iscsi_tcp'
+check "for the firmware's table" says '^BAD .*has no iscsi_ibft'
+check "for the network" says '^BAD .*no driver of a network card'
+check "with the way out" says 'update-initramfs'
+head -c 400000 "$TMP/root/boot/initrd.img-6.1" >"$TMP/short" && mv "$TMP/short" "$TMP/root/boot/initrd.img-6.1"
+linux_disk "$TMP/linux.raw"
+doctor "$TMP/linux.raw"
+check "a torn one is said to be" says '^watch .*initrd.img-6.1 cannot be read'
+rm "$TMP/root/boot/initrd.img-6.1"
+linux_disk "$TMP/linux.raw"
+refuse "one without any" doctor "$TMP/linux.raw"
+check "is said to have none" says '^BAD .*no initial RAM disk'

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The catalogue as a person works with it: add, list, rename, remove with the names of who uses it, verify with its metric,
+# and the doctor's --fix, which makes a new generation. An ordinary directory stands in for configfs.
+# shellcheck source=tests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/net/netlab.sh
+. "$(dirname "$0")/netlab.sh"
+# shellcheck source=tests/unit/windows.sh
+. "$(dirname "$0")/../unit/windows.sh"
+requires udhcpc tftp jq
+
+lab_switch
+lab_ns srv
+lab_plug srv srv0
+in_ns srv ip addr add 10.77.0.1/24 brd + dev srv0
+mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp"
+truncate -s 64M "$TMP/images/one.raw" "$TMP/images/two.raw"
+export BOOTWELL_CONFIGFS=$TMP/configfs BOOTWELL_SOCKET=$TMP/run/control BOOTWELL_DOCTOR=$O/bootwell-doctor BOOTWELL_OVERLAY=$O/bootwell-overlay
+cat >"$TMP/bootwell.conf" <<END
+[server]
+state = $TMP/state
+run = $TMP/run
+[dhcp]
+interface = srv0
+range = 10.77.0.101-10.77.0.110
+probe = no
+[tftp]
+root = $TMP/tftp
+fastpath = off
+[clients]
+ask-name = no
+[images]
+path = $TMP/images
+[write-back]
+path = $TMP/store
+size = 64M
+[image one]
+file = one.raw
+[group default]
+image = one
+[client DESK]
+mac = 02:00:00:00:00:01
+END
+ip netns exec "$(ns srv)" "$O/bootwelld" -c "$TMP/bootwell.conf" >>"$TMP/daemon.log" 2>&1 &
+at_exit kill $!
+bootwell() { "$O/bootwell" "$@" >"$TMP/out" 2>&1 </dev/null; }
+wait_for 15 "$O/bootwell" status || { sed 's/^/# /' "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
+says() { grep -qE -- "$1" "$TMP/out" || { sed 's/^/# /' "$TMP/out"; return 1; }; }
+metric() { "$O/bootwell" metrics | awk -v m="$1" '$1 == m { print $2 }'; }
+
+# --- add, list, rename, remove
+check "an image is added" bootwell image add xp two.raw
+refuse "a name that is taken is not" bootwell image add xp one.raw
+refuse "nor a file that is not there" bootwell image add other gone.vmdk
+check "with its name" says 'gone.vmdk'
+refuse "nor one outside of the folder" bootwell image add other ../bootwell.conf
+bootwell image list
+check "the list has it" says '^xp +1\* raw'
+check "it is renamed" bootwell image rename xp seven
+refuse "not to a name that is taken" bootwell image rename seven one
+refuse "what the configuration names is not" bootwell image rename one eleven
+check "with the place" says 'bootwell.conf'
+
+# A PC boots: its disk uses the image.
+cat >"$TMP/udhcpc" <<'END'
+#!/bin/sh
+[ "$1" = bound ] && ip addr flush dev "$interface" && ip addr add "$ip/24" brd + dev "$interface"
+exit 0
+END
+chmod +x "$TMP/udhcpc"
+lab_ns pc
+lab_plug pc eth0 02:00:00:00:00:01
+boot() {
+	in_ns pc timeout 20 udhcpc -i eth0 -n -q -f -s "$TMP/udhcpc" -V PXEClient:Arch:00000:UNDI:002001 -x 0x5d:0000 -x 0x4d:69505845 >/dev/null 2>&1
+	(cd "$TMP" && rm -f boot.ipxe && in_ns pc timeout 20 tftp -m binary 10.77.0.1 -c get boot.ipxe && grep -q sanboot boot.ipxe)
+}
+check "a PC starts" boot
+"$O/bootwell" client set DESK image=seven >/dev/null
+check "and again, with the other image" boot
+bootwell image list
+check "the list says who uses an image" says '^seven .* DESK '
+"$O/bootwell" client set DESK image=- >/dev/null
+refuse "it cannot be removed" bootwell image remove seven
+check "while that PC has it" says 'image seven is the disk of DESK'
+refuse "nor renamed" bootwell image rename seven eight
+check "also with the name" says 'DESK'
+check "the PC gets the other one again" boot
+"$O/bootwell" client set DESK image=seven >/dev/null
+refuse "nor can it be removed when it is chosen for a PC" bootwell image remove seven
+check "with the name" says 'image seven is used by client DESK'
+"$O/bootwell" client set DESK image=- >/dev/null
+refuse "what the configuration names cannot be removed" bootwell image remove one
+check "what nobody uses can" bootwell image remove seven
+check "its file stays" test -e "$TMP/images/two.raw"
+
+# --- verify
+bootwell image add xp two.raw
+check "an image that was added without a checksum gets one" bootwell image verify xp
+check "which it says" says 'this one is from now on'
+check "it is verified against it" bootwell image verify xp
+check "and is what it was" says 'holds what it held'
+check "the metric says so" test "$(metric 'bootwell_image_check_failed{image="xp",generation="1"}')" = 0
+printf x | dd of="$TMP/images/two.raw" bs=1 seek=5000000 conv=notrunc status=none
+refuse "a byte that has changed is found" bootwell image verify xp
+check "with the way out" says 'has changed since it was made.*rollback'
+check "the metric says so too" test "$(metric 'bootwell_image_check_failed{image="xp",generation="1"}')" = 1
+bootwell status
+check "and the status" says '^! image xp: generation 1 does not hold what it held'
+bootwell image list
+check "and the list" says '^xp .* FAILED'
+check "an image that was never looked at has not failed" test "$(metric 'bootwell_image_check_failed{image="one",generation="1"}')" = 0
+printf '\0' | dd of="$TMP/images/two.raw" bs=1 seek=5000000 conv=notrunc status=none
+check "it is good again" bootwell image verify xp
+check "for the metric as well" test "$(metric 'bootwell_image_check_failed{image="xp",generation="1"}')" = 0
+refuse "what is no image is not verified" bootwell image verify none
+check "with what is asked for" says 'neither a file nor an image'
+
+# --- the doctor mends, on a new generation
+head -c 20000 /dev/urandom >"$TMP/ndis.sys"
+registry "$TMP/hive.bad" 3 3 2 'D:\pagefile.sys 0 0'
+disk "$TMP/images/win.raw" "$TMP/hive.bad" "$TMP/ndis.sys"
+sum=$(sha256sum <"$TMP/images/win.raw")
+bootwell image add win win.raw
+refuse "the doctor finds a Windows bad" bootwell image doctor win
+check "by the name of the image" says '^BAD .*iScsiPrt'
+refuse "--fix of a file is refused" bootwell image doctor "$TMP/images/win.raw" --fix --yes
+check "with the way to do it" says 'image add'
+refuse "without --yes it asks" bootwell image doctor win --fix
+check "the doctor mends it" bootwell image doctor win --fix --yes
+check "it says what" says 'iScsiPrt\) starts with the kernel now'
+check "and where" says 'win: generation 2 is win-2.vmdk'
+check "the generation that is in use is what it was" test "$sum" = "$(sha256sum <"$TMP/images/win.raw")"
+check "the new one can be booted from" bootwell image doctor win
+check "it verifies" bootwell image verify win
+check "against the checksum that was made with it" says 'holds what it held'
+refuse "there is nothing left to mend" bootwell image doctor win --fix --yes
+check "which it says" says 'image win was not mended: nothing was found that can be mended'
+check "rollback" bootwell image rollback win
+refuse "is one command" bootwell image doctor win
+check "a VHD when that is asked for" bootwell image doctor win --fix --yes --format vhd
+check "has that name" says 'generation 3 is win-3.vhd'
+check "nothing half-made is left" sh -c "! ls '$TMP/images/.commit' | grep -q ."
