@@ -19,9 +19,9 @@
  * makes it DIRTY again.
  *
  * Old slots. The log is replayed in order, and the last entry for a block counts, so the slot that
- * a map points at must stay alive until the record of what replaced it has been written, and in keep
- * mode until that is durable. Therefore: an overwritten slot is dropped when its successor's batch
- * has ended; the slots of an unmapped range wait in `released`, which goes with the batch that
+ * a map points at must stay alive until the record of what replaced it has been written, and in
+ *keep mode until that is durable. Therefore: an overwritten slot is dropped when its successor's
+ *batch has ended; the slots of an unmapped range wait in `released`, which goes with the batch that
  * carries the zero entry; batches end in order, whatever order their I/O ends in; and the store
  * itself keeps a dead segment until the next fdatasync.
  *
@@ -363,7 +363,7 @@ int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, stru
 
 int overlay_reserve_released(struct overlay *ov, uint64_t count)
 {
-	uint64_t want = ov->n_released + count;
+	uint64_t want = (uint64_t)ov->n_released + ov->released_reserve + count;
 	uint32_t *more;
 
 	if (want <= ov->released_room)

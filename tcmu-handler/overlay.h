@@ -88,8 +88,13 @@ struct overlay {
 	pthread_mutex_t lock; /* all below */
 	struct map map;
 	struct page_list dirty, zeros, clean; /* dirty and zeros in the order of seq */
-	uint32_t *released; /* slots that unmaps gave up, until their record is written */
-	uint32_t n_released, released_room;
+	/*
+	 * Slots that unmaps gave up, until their record is written; the first ones go with the
+	 * batches in flight, in their order. There is room for `released_reserve` more: the end of
+	 * a batch needs some, and must not need memory.
+	 */
+	uint32_t *released;
+	uint32_t n_released, released_room, released_taken, released_reserve;
 	struct batch *first, *last; /* in flight, in order */
 	unsigned int batches;
 	uint64_t next_batch, completed, durable;

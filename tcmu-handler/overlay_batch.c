@@ -45,7 +45,6 @@ struct batch {
 	struct iovec iov[RECORD_ENTRIES + 1];
 	struct io_op op;
 	uint8_t *record;
-	uint32_t *released;
 	uint32_t n_released;
 	struct merge *merges;
 	unsigned int merging;
@@ -65,7 +64,6 @@ static void batch_free(struct batch *b)
 		free(m->block);
 		free(m);
 	}
-	free(b->released);
 	free(b->record);
 	free(b);
 }
@@ -343,7 +341,9 @@ static struct batch *make_batch(struct overlay *ov, struct io_queue *q, int *ret
 		*ret_error = -ENOMEM;
 		return NULL;
 	}
-	*ret_error = make_room(ov, q, &data);
+	*ret_error = overlay_reserve_released(ov, data);
+	if (!*ret_error)
+		*ret_error = make_room(ov, q, &data);
 	if (*ret_error || (!zeros && !data)) {
 		batch_free(b);
 		return NULL;
@@ -351,10 +351,9 @@ static struct batch *make_batch(struct overlay *ov, struct io_queue *q, int *ret
 	begin_batch(ov, q, b);
 	take_pages(ov, b, zeros, data);
 	ov->open_used += 1 + b->data;
-	b->released = ov->released;
-	b->n_released = ov->n_released;
-	ov->released = NULL;
-	ov->n_released = ov->released_room = 0;
+	b->n_released = ov->n_released - ov->released_taken;
+	ov->released_taken = ov->n_released;
+	ov->released_reserve += b->data;
 	for (unsigned int i = b->zeros; i < b->zeros + b->data && !b->error; i++)
 		b->error = prepare_merge(ov, b, i);
 	return b;
@@ -416,7 +415,11 @@ static void batch_succeeded(struct overlay *ov, struct batch *b)
 	for (unsigned int i = 0; i < b->data; i++)
 		page_written(ov, b->page[b->zeros + i], slot + i);
 	for (uint32_t i = 0; i < b->n_released; i++)
-		overlay_drop_slot(ov, b->released[i]);
+		overlay_drop_slot(ov, ov->released[i]);
+	ov->n_released -= b->n_released;
+	if (b->n_released)
+		memmove(ov->released, ov->released + b->n_released,
+			ov->n_released * sizeof(*ov->released));
 	ov->slots_written += b->data;
 	ov->blocks_written += b->data + 1;
 	ov->error = 0;
@@ -439,6 +442,24 @@ static void page_back(struct overlay *ov, uint32_t page, struct page_list *list)
 	__atomic_add_fetch(&ov->store->promised, 1, __ATOMIC_RELAXED);
 }
 
+static void turn_round(uint32_t *list, uint32_t count)
+{
+	for (uint32_t i = 0; i < count / 2; i++) {
+		uint32_t x = list[i];
+
+		list[i] = list[count - 1 - i];
+		list[count - 1 - i] = x;
+	}
+}
+
+/* The first `n` go to the end. */
+static void rotate(uint32_t *list, uint32_t count, uint32_t n)
+{
+	turn_round(list, n);
+	turn_round(list + n, count - n);
+	turn_round(list, count);
+}
+
 static void batch_failed(struct overlay *ov, struct batch *b)
 {
 	ov->broken_seq = b->segment_seq;
@@ -448,9 +469,7 @@ static void batch_failed(struct overlay *ov, struct batch *b)
 		page_back(ov, b->page[b->zeros + i], &ov->dirty);
 	for (unsigned int i = b->restated ? 0 : b->zeros; i-- > 0;)
 		page_back(ov, b->page[i], &ov->zeros);
-	/* There is room: it was reserved when the batch ended. */
-	for (uint32_t i = 0; i < b->n_released; i++)
-		ov->released[ov->n_released++] = b->released[i];
+	rotate(ov->released, ov->n_released, b->n_released);
 	/* What went back is newer to the flushes than it was: its successors may be, and they stand
 	 * for it now. */
 	for (struct overlay_flush *f = ov->flushes; f; f = f->next)
@@ -468,10 +487,6 @@ static void end_batches(struct overlay *ov)
 	while (ov->first && ov->first->ended) {
 		struct batch *b = ov->first;
 
-		/* Room for dead pages and for what comes back; without memory it is tried again at
-		 * the next turn. */
-		if (overlay_reserve_released(ov, b->data + b->n_released) < 0)
-			return;
 		ov->first = b->next;
 		if (!ov->first)
 			ov->last = NULL;
@@ -481,13 +496,18 @@ static void end_batches(struct overlay *ov)
 			batch_failed(ov, b);
 		else
 			batch_succeeded(ov, b);
+		ov->released_taken -= b->n_released;
+		ov->released_reserve -= b->data;
+		if (!ov->n_released && !ov->released_reserve) {
+			free(ov->released);
+			ov->released = NULL;
+			ov->released_room = 0;
+		}
 		ov->completed = b->number;
 		store_segment_drop(ov->store, b->segment, 1, 0, 0);
 		if (b->restated)
 			b->restated->done(b->restated,
 					  b->error || b->segment_seq == ov->broken_seq ? -EIO : 0);
-		free(b->released);
-		b->released = NULL;
 		while (b->merges) {
 			struct merge *m = b->merges;
 

@@ -5,8 +5,9 @@
  * always has a read on.
  *
  * Completions: a short transfer is carried on from where it stopped, EINTR and EAGAIN are tried
- * again (a bounded number of times), a read of nothing is the end of the file and so -EIO. When the
- * submission queue is full, operations wait in a list of our own.
+ * again (a bounded number of times, then they are -EIO as well: nobody else knows what to do about
+ * them), a read of nothing is the end of the file and so -EIO. When the submission queue is full,
+ * operations wait in a list of our own.
  */
 #include "tcmu-handler/uring.h"
 
@@ -120,9 +121,11 @@ static void complete(struct uring_queue *u, struct io_op *op, int res)
 	int error = 0;
 
 	if (res < 0) {
-		if ((res == -EAGAIN || res == -EINTR) && op->tries++ < TRIES_MAX)
+		bool again = res == -EAGAIN || res == -EINTR;
+
+		if (again && op->tries++ < TRIES_MAX)
 			return enqueue(u, op);
-		error = res;
+		error = again ? -EIO : res;
 	} else if (op->type != IO_FDATASYNC) {
 		if (!advance(op, (size_t)res)) {
 			if (res > 0)

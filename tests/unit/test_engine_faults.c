@@ -4,13 +4,21 @@
  * of work. It must give the right error, to nobody but the client whose operation it was; nothing
  * leaks; when the fault has passed, the disk goes on and shows what was acknowledged; an fdatasync
  * error alone is for ever.
+ *
+ * The same for the Nth allocation. And over the real io_uring for its completions: one that was
+ * only a part (what it did not do is spoilt here), EAGAIN and EINTR are no errors, they are gone on
+ * with; only a kernel that says EAGAIN for ever is one.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tcmu-handler/engine.h"
 #include "tests/crash/twin.h"
+#include "tests/unit/no_memory.h"
 #include "tests/unit/unit.h"
 
 #define DISKS   2
@@ -18,9 +26,12 @@
 #define STORE   (4u << 20)
 #define PAGES   64u
 #define SECTORS (SIZE / 512)
+#define CUT     1 /* for an error: a completion of a part */
 
 struct fault {
 	enum io_type type;
+	bool memory; /* an allocation, instead of an operation */
+	bool real;   /* over io_uring, instead of the twin */
 	int error;
 	unsigned int nth;
 	bool for_ever, only_first; /* only_first: only segments of disk 0 */
@@ -34,6 +45,7 @@ static struct disk *disk[DISKS];
 static uint8_t allowed[DISKS][SECTORS][32]; /* a sector is one byte again and again: which ones it
 					       may be, a bit each */
 static struct fault fault;
+static int file = -1; /* the store over io_uring */
 static unsigned int stamp;
 static int errors[DISKS];
 
@@ -42,34 +54,86 @@ static bool of_first(const struct io_op *op)
 	struct store *s = engine_store(engine);
 	uint64_t block = op->offset / 4096;
 
-	if (op->type == IO_FDATASYNC || block < s->data_start)
+	if (op->fd != s->fd || op->type == IO_FDATASYNC || block < s->data_start)
 		return false;
 	return disk[0] && s->segment[store_segment_of(s, (uint32_t)block)].state == SEGMENT_USED &&
 	       s->segment[store_segment_of(s, (uint32_t)block)].place ==
 		       disk_overlay(disk[0])->place;
 }
 
+static bool chosen(const struct io_op *op)
+{
+	if (op->type != fault.type || !engine || fault.memory ||
+	    (fault.only_first && !of_first(op)))
+		return false;
+	if (++fault.seen < fault.nth || (fault.seen > fault.nth && !fault.for_ever))
+		return false;
+	fault.hits++;
+	return true;
+}
+
 static int inject(struct twin *t, const struct io_op *op)
 {
 	(void)t;
-	if (op->fd != TWIN_FD || op->type != fault.type || !engine ||
-	    (fault.only_first && !of_first(op)))
-		return 0;
-	if (++fault.seen < fault.nth || (fault.seen > fault.nth && !fault.for_ever))
-		return 0;
-	fault.hits++;
-	return fault.error;
+	return op->fd == TWIN_FD && fault.error && chosen(op) ? fault.error : 0;
+}
+
+/* --- completions of io_uring --- */
+
+/* What the operation has done behind its first `keep` bytes is undone. */
+static void spoil(const struct io_op *op, size_t keep)
+{
+	static uint8_t junk[RECORD_ENTRIES * 4096 + 4096];
+	uint64_t at = op->offset;
+
+	memset(junk, 0xee, sizeof(junk));
+	for (unsigned int i = 0; i < op->iov_cnt && op->type != IO_FDATASYNC; i++) {
+		size_t n = op->iov[i].iov_len, skip = keep < n ? keep : n;
+
+		if (op->type == IO_READ)
+			memset((uint8_t *)op->iov[i].iov_base + skip, 0xee, n - skip);
+		else
+			CU_ASSERT_EQUAL_FATAL(pwrite(op->fd, junk, n - skip, (off_t)(at + skip)),
+					      (ssize_t)(n - skip));
+		keep -= skip;
+		at += n;
+	}
+}
+
+/* liburing's, seen by uring.c: the kernel's word about an operation is changed here. */
+__attribute__((visibility("default"))) unsigned int
+io_uring_peek_batch_cqe(struct io_uring *ring, struct io_uring_cqe **cqes, unsigned int count)
+{
+	static unsigned int (*next)(struct io_uring *, struct io_uring_cqe **, unsigned int);
+	unsigned int n;
+
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_peek_batch_cqe");
+	n = next(ring, cqes, count);
+	for (unsigned int i = 0; fault.real && fault.error && i < n; i++) {
+		struct io_op *op = io_uring_cqe_get_data(cqes[i]);
+		size_t keep = 0;
+
+		if (!op || cqes[i]->res < (fault.error == CUT ? 1024 : 0) || !chosen(op))
+			continue;
+		if (fault.error == CUT)
+			keep = 512 +
+			       twin_random(&twin) % ((unsigned int)cqes[i]->res / 512 - 1) * 512;
+		spoil(op, keep);
+		cqes[i]->res = fault.error == CUT ? (int)keep : fault.error;
+	}
+	return n;
 }
 
 static void start(void)
 {
 	static const uint8_t machine[16] = {1};
-	struct engine_config c = {.store_fd = TWIN_FD,
+	struct engine_config c = {.store_fd = fault.real ? dup(file) : TWIN_FD,
 				  .store_size = STORE,
 				  .image_ram = 4u << 20,
 				  .write_back_ram = (uint64_t)PAGES * 4096,
 				  .threads = 1,
-				  .io = &twin.backend,
+				  .io = fault.real ? NULL : &twin.backend,
 				  .manual = true,
 				  .segment_blocks = 16,
 				  .places = 4,
@@ -145,14 +209,20 @@ static int run(unsigned int i, enum disk_op op, bool fua, uint64_t offset, uint6
 	int e;
 
 	o.r.arg = &o;
+	no_memory_armed = fault.memory && (!i || !fault.only_first);
 	e = disk_submit(disk[i], &o.r);
 	for (unsigned int turns = 0; e == 1 && !o.finished; turns++) {
 		engine_poll(engine, true);
 		if (turns > 1000 && turns % 100 == 0)
 			engine_tick(engine); /* what waits for a second try gets it */
-		if (turns > 200000)
+		if (turns > 200000) {
+			no_memory_armed = false;
+			printf("# disk %u: operation %d of %u hangs (nth %u)\n", i, op,
+			       (unsigned int)length, fault.nth);
 			CU_FAIL_FATAL("a request hangs");
+		}
 	}
+	no_memory_armed = false;
 	if (e == 1)
 		e = o.error;
 	if (e)
@@ -189,8 +259,9 @@ static void check(unsigned int i)
 		bad += memcmp(buffer + s * 512, buffer + s * 512 + 1, 511) ||
 		       !(allowed[i][s][buffer[s * 512] / 8] >> buffer[s * 512] % 8 & 1);
 	if (bad)
-		printf("# disk %u: %u sectors differ (type %d error %d nth %u for ever %d)\n", i,
-		       bad, fault.type, fault.error, fault.nth, fault.for_ever);
+		printf("# disk %u: %u sectors differ (type %d memory %d error %d nth %u for ever "
+		       "%d)\n",
+		       i, bad, fault.type, fault.memory, fault.error, fault.nth, fault.for_ever);
 	CU_ASSERT_EQUAL(bad, 0);
 }
 
@@ -229,10 +300,12 @@ static void fresh_world(void)
 			CU_ASSERT_EQUAL_FATAL(write(fd, sector, 512), 512);
 		}
 		close(fd);
+		file = memfd_create("store", MFD_CLOEXEC);
 		twin_init(&twin, STORE, false, unit_seed());
 		twin.fault = inject;
 	}
 	memset(twin.now, 0, STORE);
+	CU_ASSERT_EQUAL_FATAL(ftruncate(file, 0) | ftruncate(file, STORE), 0);
 	memset(allowed, 0, sizeof(allowed));
 	for (unsigned int i = 0; i < DISKS; i++)
 		for (unsigned int s = 0; s < SECTORS; s++)
@@ -243,14 +316,26 @@ static void fresh_world(void)
 /* Returns whether the fault was met at all. */
 static bool round_with(struct fault f)
 {
-	bool fatal = f.type == IO_FDATASYNC, met;
+	bool passing = f.real && !f.memory && (f.error == CUT || !f.for_ever);
+	bool fatal = f.type == IO_FDATASYNC && !f.memory && !passing, met;
+	long live;
 
 	fresh_world();
+	live = no_memory.live;
 	memset(&fault, 0, sizeof(fault));
+	fault.real = f.real;
 	start();
 	fault = f;
+	no_memory.countdown = f.nth;
+	no_memory.for_ever = f.for_ever;
+	no_memory.hits = 0;
 	work();
-	met = fault.hits != 0;
+	met = (f.memory ? no_memory.hits : fault.hits) != 0;
+	for (unsigned int i = 0; i < DISKS; i++) {
+		CU_ASSERT(!f.memory || !errors[i] || errors[i] == -ENOMEM);
+		CU_ASSERT(!passing || !errors[i]);
+		CU_ASSERT(f.memory || !f.real || !errors[i] || errors[i] == -EIO);
+	}
 	if (f.only_first)
 		CU_ASSERT_EQUAL(errors[1], 0);
 	if (met && fatal) {
@@ -266,8 +351,7 @@ static bool round_with(struct fault f)
 		return met;
 	}
 	fault.error = 0;
-	fault.for_ever = false;
-	fault.nth = 0;
+	fault.memory = false;
 	/* What had been on its way into a broken segment fails yet. */
 	while (engine_store(engine)->writing)
 		engine_poll(engine, true);
@@ -284,23 +368,24 @@ static bool round_with(struct fault f)
 	for (unsigned int i = 0; i < DISKS; i++)
 		check(i);
 	stop(true);
+	CU_ASSERT_EQUAL(no_memory.live, live);
 	return met;
+}
+
+static void every(struct fault f)
+{
+	for (f.nth = 1; round_with(f) && f.nth < 4000;)
+		f.nth++;
+	CU_ASSERT(f.nth > 3); /* it was met a few times */
+	printf("# %d faults of %s %d error %d%s%s%s\n", f.nth - 1, f.memory ? "memory" : "type",
+	       f.type, f.error, f.for_ever ? " for ever" : "",
+	       f.only_first ? " on the first disk" : "", f.real ? ", io_uring" : "");
 }
 
 static void every_nth(enum io_type type, int error, bool for_ever, bool only_first)
 {
-	unsigned int n = 1;
-
-	while (round_with((struct fault){.type = type,
-					 .error = error,
-					 .nth = n,
-					 .for_ever = for_ever,
-					 .only_first = only_first}) &&
-	       n < 400)
-		n++;
-	CU_ASSERT(n > 3); /* it was met a few times */
-	printf("# %d faults of type %d error %d%s%s\n", n - 1, type, error,
-	       for_ever ? " for ever" : "", only_first ? " on the first disk" : "");
+	every((struct fault){
+		.type = type, .error = error, .for_ever = for_ever, .only_first = only_first});
 }
 
 static void test_faults_write_once(void)
@@ -325,6 +410,42 @@ static void test_faults_fdatasync(void)
 {
 	every_nth(IO_FDATASYNC, -EIO, false, false);
 	every_nth(IO_FDATASYNC, -ENOSPC, true, false);
+}
+
+static void test_faults_no_memory(void)
+{
+	if (!HAVE_NO_MEMORY)
+		return;
+	every((struct fault){.real = true, .memory = true});
+	every((struct fault){.real = true, .memory = true, .only_first = true});
+	every((struct fault){.real = true, .memory = true, .for_ever = true});
+	every((struct fault){.real = true, .memory = true, .for_ever = true, .only_first = true});
+}
+
+static void test_faults_completions_that_pass(void)
+{
+	static const int errors_[] = {CUT, -EAGAIN, -EINTR};
+
+	for (unsigned int i = 0; i < 3; i++)
+		for (enum io_type type = IO_READ; type <= IO_FDATASYNC; type++)
+			if (errors_[i] != CUT || type != IO_FDATASYNC)
+				every((struct fault){
+					.real = true, .type = type, .error = errors_[i]});
+	every((struct fault){.real = true, .type = IO_READ, .error = CUT, .for_ever = true});
+	every((struct fault){.real = true, .type = IO_WRITE, .error = CUT, .for_ever = true});
+}
+
+static void test_faults_completions_for_ever(void)
+{
+	static const int errors_[] = {-EAGAIN, -EINTR};
+
+	for (unsigned int i = 0; i < 2; i++)
+		for (enum io_type type = IO_READ; type <= IO_FDATASYNC; type++)
+			every((struct fault){.real = true,
+					     .type = type,
+					     .error = errors_[i],
+					     .for_ever = true,
+					     .only_first = type != IO_FDATASYNC});
 }
 
 static void test_faults_flush_error_is_told(void)
@@ -352,4 +473,6 @@ static void test_faults_flush_error_is_told(void)
 }
 
 UNIT_MAIN(UNIT(test_faults_write_once), UNIT(test_faults_write_for_ever), UNIT(test_faults_read),
-	  UNIT(test_faults_fdatasync), UNIT(test_faults_flush_error_is_told))
+	  UNIT(test_faults_fdatasync), UNIT(test_faults_no_memory),
+	  UNIT(test_faults_completions_that_pass), UNIT(test_faults_completions_for_ever),
+	  UNIT(test_faults_flush_error_is_told))

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/no_memory.h"
 #include "tests/unit/unit.h"
 
 #include "tcmu-handler/handler.c"
@@ -425,6 +426,41 @@ static void test_handler_read_only_and_discard(void)
 	registered->close(&di);
 }
 
+/* Without memory a command is to be sent again (BUSY, TASK SET FULL), never a medium error. */
+static void test_handler_no_memory(void)
+{
+	struct tcmu_device dev = {.config = "bootwell/m-0"};
+	uint8_t data[1024] = {7}, back[1024];
+	unsigned int busy = 0, full = 0;
+
+	if (!HAVE_NO_MEMORY)
+		return;
+	write_disk("m-0", "discard", "base image.raw");
+	CU_ASSERT_EQUAL_FATAL(registered->open(&dev, false), 0);
+	for (unsigned int n = 0; n < 400; n++) {
+		/* Reads of what is not in the cache; enough writes for the map to grow. */
+		bool write = n % 2;
+		uint64_t lba = write ? 4000 + n * 8 : 2000 + n * 16;
+		int status;
+
+		no_memory.countdown = n % 3 + 1;
+		no_memory.for_ever = n % 5 == 0;
+		no_memory_armed = true;
+		status = cdb16(&dev, write ? 0x8a : 0x88, 0, lba, 2, write ? data : back, 1024,
+			       NULL);
+		no_memory_armed = false;
+		busy += status == TCMU_STS_BUSY;
+		full += status == TCMU_STS_NO_RESOURCE;
+		CU_ASSERT(status == TCMU_STS_OK || status == TCMU_STS_BUSY ||
+			  status == TCMU_STS_NO_RESOURCE);
+		CU_ASSERT_EQUAL(cdb16(&dev, write ? 0x8a : 0x88, 0, lba, 2, write ? data : back,
+				      1024, NULL),
+				TCMU_STS_OK);
+	}
+	CU_ASSERT(busy && full);
+	registered->close(&dev);
+}
+
 static void test_handler_counters(void)
 {
 	struct stats_disk s;
@@ -450,4 +486,4 @@ static void test_handler_counters(void)
 
 UNIT_MAIN(UNIT(test_handler_registers), UNIT(test_handler_refusals_leave_a_sentence),
 	  UNIT(test_handler_commands), UNIT(test_handler_read_only_and_discard),
-	  UNIT(test_handler_counters))
+	  UNIT(test_handler_no_memory), UNIT(test_handler_counters))

@@ -9,14 +9,14 @@
 #include <dlfcn.h>
 
 #include "tests/unit/image_refuse.h"
+#include "tests/unit/no_memory.h"
 
 enum fault { NO_FAULT, NO_MEMORY, READ_ERROR, READ_SHORT, READ_END };
 
-/* seen by the C library too, whose strdup() allocates */
 #define REPLACES __attribute__((visibility("default")))
 
 static enum fault fault;
-static long countdown, live; /* live: allocations that were not freed */
+static long countdown; /* of reads */
 
 static bool now(enum fault what)
 {
@@ -40,52 +40,6 @@ REPLACES ssize_t pread(int fd, void *to, size_t n, off_t at)
 	return real(fd, to, n, at);
 }
 
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_NO_MEMORY false /* ASan has these functions itself */
-#else
-#define HAVE_NO_MEMORY true
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-
-void __libc_free(void *p);
-
-static void *counted(void *p)
-{
-	live += p != NULL;
-	return p;
-}
-
-REPLACES void *malloc(size_t n)
-{
-	return now(NO_MEMORY) ? NULL : counted(__libc_malloc(n));
-}
-
-REPLACES void *calloc(size_t n, size_t size)
-{
-	return now(NO_MEMORY) ? NULL : counted(__libc_calloc(n, size));
-}
-
-REPLACES void *realloc(void *p, size_t n)
-{
-	void *r = now(NO_MEMORY) ? NULL : __libc_realloc(p, n);
-
-	live += r && !p;
-	return r;
-}
-
-REPLACES void free(void *p)
-{
-	live -= p != NULL;
-	__libc_free(p);
-}
-#endif
-
 static unsigned int open_descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -108,13 +62,15 @@ static unsigned int sweep(const char *name, enum image_format format, enum fault
 	for (long n = 1; n < 10000; n++) {
 		struct image_error err = {0};
 		struct image *img = NULL;
-		long live_before = live;
+		long live_before = no_memory.live;
 		int r;
 
 		fault = what;
-		countdown = n;
+		countdown = no_memory.countdown = n;
+		no_memory_armed = what == NO_MEMORY;
 		r = image_open(&img, &src, &err);
 		fault = NO_FAULT;
+		no_memory_armed = false;
 		if (r == 0) {
 			/* either nothing went wrong, or it could be mended by the other copy of
 			 * something */
@@ -131,9 +87,9 @@ static unsigned int sweep(const char *name, enum image_format format, enum fault
 		failed++;
 		CU_ASSERT_PTR_NULL(img);
 		CU_ASSERT_TRUE(strlen(err.text) > 10);
-		if (open_descriptors() != before || live != live_before) {
+		if (open_descriptors() != before || no_memory.live != live_before) {
 			printf("# %s, fault %d at %ld, %ld allocations left\n", name, what, n,
-			       live - live_before);
+			       no_memory.live - live_before);
 			CU_FAIL("something stays behind");
 			break;
 		}
