@@ -2,11 +2,15 @@
 /*
  * The way of one boot, as the server sees it:
  *
- *	boot_identify	DHCP asks who this is and what it gets: [client] section, record in the
- * state, group, defaults boot_leased	the lease is being committed: an unknown PC becomes a
- * record; `coming` notes the time boot_tftp_started boot_script	the moment of a new boot: `coming`
- * becomes `steps`, the disk's job is queued (boot_disk.c), its end answers the PC polling
- * login and first read are seen in configfs and in the handler's counters (boot_watch.c)
+ *	boot_identify		DHCP asks who this is and what it gets: [client] section, record
+ *				in the state, group, defaults
+ *	boot_leased		the lease is being committed: an unknown PC becomes a record;
+ *				`coming` notes the time
+ *	boot_tftp_started	it fetches its boot program
+ *	boot_script		the moment of a new boot: `coming` becomes `steps`, the disk's job
+ *				is queued (boot_disk.c), its end answers the PC
+ *	polling			login and first read are seen in configfs and in the handler's
+ *				counters (boot_watch.c)
  *
  * A hand-off is awaited from the lease that named a boot program until the script is asked for;
  * when nobody asks within [dhcp] handoff-timeout, the PC gets the other program of the pair the next
@@ -41,8 +45,7 @@ uint64_t boot_realtime_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
-/* --- who is it, and what does it get
- * ------------------------------------------------------------------------------ */
+/* --- who is it, and what does it get --- */
 
 static void merge_profile(struct config_profile *into, const struct config_profile *from)
 {
@@ -226,8 +229,7 @@ int boot_identify(struct boot *boot, const struct boot_identity *who, uint32_t s
 	return 0;
 }
 
-/* --- a lease is committed
- * ----------------------------------------------------------------------------------------- */
+/* --- a lease is committed --- */
 
 /* Frees a name that a section gives to another PC: its holder gets an automatic one. */
 static void yield_name(struct boot *boot, const char *name, const struct boot_client *to)

@@ -100,8 +100,7 @@ int boot_disks_write_engine(const struct config *c, char error[TARGET_ERROR_MAX]
 	return r;
 }
 
-/* --- on the helper thread
- * ----------------------------------------------------------------------------------------- */
+/* --- on the helper thread --- */
 
 static void add_line(char *text, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

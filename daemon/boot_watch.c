@@ -41,8 +41,7 @@ struct boot_poll {
 	struct boot_poll_item item[];
 };
 
-/* --- on the helper thread
- * ----------------------------------------------------------------------------------------- */
+/* --- on the helper thread --- */
 
 /* tcmu-runner opens every disk again when it was restarted; one that fails is not tried a second time. */
 static void read_disk_error(const char *run, struct boot_poll_item *item)
@@ -300,8 +299,7 @@ void boot_reload(struct boot *boot, const struct config *config)
 	boot->config = config;
 }
 
-/* --- what an earlier run left
- * --------------------------------------------------------------------------------------- */
+/* --- what an earlier run left --- */
 
 static void removed(void *arg, struct boot_disk_job *job, int result)
 {

@@ -51,8 +51,7 @@ static const char usage[] = "usage: bootwelld [-c FILE] [-d] [-n]\n"
 			    "  -n       check the configuration and exit\n"
 			    "  -V       version\n";
 
-/* --- the configuration
- * -------------------------------------------------------------------------------------------- */
+/* --- the configuration --- */
 
 static void report_first(void *arg, const char *file, unsigned int line, const char *message)
 {
@@ -127,8 +126,7 @@ int daemon_reload(struct daemon *d)
 	return 0;
 }
 
-/* --- folders, state, targets
- * ---------------------------------------------------------------------------------------- */
+/* --- folders, state, targets --- */
 
 /* The folder and those above it. */
 static int make_folder(const char *path, mode_t mode)

@@ -193,8 +193,7 @@ int catalogue_add(struct catalogue *c, const struct config *config, const char *
 	return 0;
 }
 
-/* --- who uses an image
- * ---------------------------------------------------------------------------------------------- */
+/* --- who uses an image --- */
 
 struct users {
 	const char *name;

@@ -39,8 +39,7 @@ static bool in_network(const struct config_subnet *subnet, uint32_t address)
 	return ((address ^ subnet->network) & mask_of(subnet->prefix)) == 0;
 }
 
-/* --- this machine's interfaces
- * ---------------------------------------------------------------------------------- */
+/* --- this machine's interfaces --- */
 
 static uint32_t host_order(const struct sockaddr *address)
 {
@@ -290,8 +289,7 @@ static void check_dhcp(struct config_parser *p)
 		check_subnet(p, i);
 }
 
-/* --- clients, groups, images
- * -------------------------------------------------------------------------------------- */
+/* --- clients, groups, images --- */
 
 static void check_address(struct config_parser *p, const struct config_client *client)
 {

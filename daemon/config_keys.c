@@ -14,8 +14,7 @@
 #include "daemon/config_value.h"
 #include "daemon/log.h"
 
-/* --- the table of keys
- * ------------------------------------------------------------------------------------------ */
+/* --- the table of keys --- */
 
 /* Parses `text` into `field`; `size` is that of the table. Returns NULL or what is wrong. */
 typedef const char *(*key_fn)(struct config_reader *reader, const char *text, void *field,
@@ -494,8 +493,7 @@ static const struct key keys[] = {
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 _Static_assert(KEYS < CONFIG_KEYS_MAX, "struct config_reader has room for the lines of all keys");
 
-/* --- where a key's value goes
- * --------------------------------------------------------------------------------------- */
+/* --- where a key's value goes --- */
 
 static bool key_belongs(const struct key *key, int section)
 {

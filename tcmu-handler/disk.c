@@ -385,8 +385,7 @@ static void release_held(struct disk *d)
 	}
 }
 
-/* --- the way of a request
- * ---------------------------------------------------------------------------------------- */
+/* --- the way of a request --- */
 
 static void resume_all(struct thread *t, struct work *work)
 {

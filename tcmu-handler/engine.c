@@ -181,8 +181,7 @@ void engine_tick(struct engine *e)
 
 static void kick_all(struct engine *e, bool starved_only);
 
-/* --- pages under pressure
- * --------------------------------------------------------------------------------------- */
+/* --- pages under pressure --- */
 
 /* Gives clean pages back, or asks all overlays to write, until who waits has something to hope for.
  */
@@ -207,8 +206,7 @@ static void relieve(struct thread *thread, struct work *work)
 		engine_unpark(e);
 }
 
-/* --- room in the store
- * ------------------------------------------------------------------------------------------- */
+/* --- room in the store --- */
 
 static void kick_all(struct engine *e, bool starved_only)
 {
@@ -364,8 +362,7 @@ static void work_on_space(struct thread *t, struct work *work)
 	make_room(e, t);
 }
 
-/* --- segments prepared for flushes
- * ----------------------------------------------------------------------------------- */
+/* --- segments prepared for flushes --- */
 
 static void prepare_done(struct io_op *op, int error)
 {
@@ -420,7 +417,7 @@ static void warn_early(struct engine *e)
 		e->warned = true;
 		engine_log(e,
 			   "The write-back store is %u %% full; PCs that write much more will get "
-			   "errors: restart them, or make [cache] write_back greater.",
+			   "errors: restart them, or make [write-back] size greater.",
 			   100 - 100 * free_now / s->segments);
 	} else if (e->warned && free_now > s->segments / 4) {
 		e->warned = false;

@@ -66,7 +66,7 @@ static void log_failure(struct tcmu_device *dev, const struct disk_request *r, i
 		disk_client(d->disk), names[r->op], (unsigned long long)r->length,
 		(unsigned long long)r->offset, strerror(-error), (unsigned long long)n,
 		error == -ENOSPC
-			? "; make [cache] write_back greater, or restart PCs that have written much"
+			? "; make [write-back] size greater, or restart PCs that have written much"
 			: "");
 }
 
@@ -215,8 +215,7 @@ static int on_writesame(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t
 					     .iov_cnt = iov_cnt});
 }
 
-/* --- handle_cmd: what is done at once, and what the runner does not emulate
- * ------------------------------------------ */
+/* --- handle_cmd: what is done at once, and what the runner does not emulate --- */
 
 struct waited {
 	pthread_mutex_t lock;

@@ -168,8 +168,7 @@ uint32_t overlay_reclaim(struct overlay *ov, uint32_t want);
 void overlay_clean(struct overlay *ov, struct io_queue *q, uint32_t segment);
 size_t overlay_memory(const struct overlay *ov);
 
-/* --- between the overlay's own files, lock held
- * -------------------------------------------------------------- */
+/* --- between the overlay's own files, lock held --- */
 uint32_t overlay_take_page(struct overlay *ov); /* 0: none */
 void overlay_drop_clean(struct overlay *ov, uint32_t page);
 void overlay_forget_range(struct overlay *ov, uint32_t block,

@@ -92,8 +92,7 @@ static struct batch *batch_new(struct overlay *ov)
 	return b;
 }
 
-/* --- a segment to write to
- * ------------------------------------------------------------------------------------ */
+/* --- a segment to write to --- */
 
 static void seal_segment(struct overlay *ov)
 {
@@ -148,8 +147,7 @@ static int make_room(struct overlay *ov, struct io_queue *q, unsigned int *data)
 	return 0;
 }
 
-/* --- making a batch
- * ------------------------------------------------------------------------------------------- */
+/* --- making a batch --- */
 
 static unsigned int count_ready(const struct overlay *ov, unsigned int limit)
 {
@@ -359,8 +357,7 @@ static struct batch *make_batch(struct overlay *ov, struct io_queue *q, int *ret
 	return b;
 }
 
-/* --- the end of a batch
- * --------------------------------------------------------------------------------------- */
+/* --- the end of a batch --- */
 
 void overlay_drop_slot(struct overlay *ov, uint32_t slot)
 {
@@ -667,8 +664,7 @@ int overlay_flush(struct overlay *ov, struct overlay_flush *flush)
 	return r;
 }
 
-/* --- the engine thread's turn
- * --------------------------------------------------------------------------------- */
+/* --- the engine thread's turn --- */
 
 static bool more_to_write(const struct overlay *ov)
 {

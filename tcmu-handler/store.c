@@ -127,8 +127,7 @@ static void header_decode(const struct store *s, const uint8_t *p, struct store_
 	h->generation[n] = 0;
 }
 
-/* --- reading many blocks, DEPTH at a time
- * ---------------------------------------------------------------------- */
+/* --- reading many blocks, DEPTH at a time --- */
 
 struct scan {
 	struct store *store;

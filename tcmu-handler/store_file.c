@@ -51,7 +51,7 @@ static int grow(int fd, const char *path, uint64_t size, uint64_t *ret_size,
 				r = -errno;
 			return engine_fail(err, r,
 					   "The write-back store %s cannot be given %llu MiB: %s; "
-					   "make [cache] write_back smaller or make room.",
+					   "make [write-back] size smaller or make room.",
 					   path, (unsigned long long)(size >> 20), strerror(-r));
 		}
 		*ret_size = (uint64_t)st.st_size > size ? (uint64_t)st.st_size : size;

@@ -296,8 +296,7 @@ void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32
 		space(s->space_arg);
 }
 
-/* --- durability
- * ---------------------------------------------------------------------------------------------- */
+/* --- durability --- */
 
 static void sync_start(struct store *s, struct io_queue *q)
 {

@@ -194,8 +194,7 @@ static void complain(const char *what, unsigned int disk, uint32_t sector, const
 	printf("\n");
 }
 
-/* --- opening what a crash left
- * --------------------------------------------------------------------------------------- */
+/* --- opening what a crash left --- */
 
 static void nothing(struct overlay *ov, void *arg)
 {

@@ -500,8 +500,7 @@ static void test_boot_change_names(void)
 	close_rig(rig);
 }
 
-/* --- scripts and disks
- * ---------------------------------------------------------------------------------------------- */
+/* --- scripts and disks --- */
 
 static void test_boot_script_makes_the_disk(void)
 {

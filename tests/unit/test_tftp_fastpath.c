@@ -37,8 +37,7 @@
 
 static struct tftp_fastpath *fastpath;
 
-/* --- files and sessions
- * -------------------------------------------------------------------------------------------- */
+/* --- files and sessions --- */
 
 struct content {
 	uint8_t *bytes;
@@ -498,8 +497,7 @@ static void test_tftp_fastpath_counts_by_path(void)
 	CU_ASSERT_EQUAL(after.sessions, 0);
 }
 
-/* --- two CPUs at once
- * ------------------------------------------------------------------------------- */
+/* --- two CPUs at once --- */
 
 /* $RACES: fewer where the machine is emulated. */
 static unsigned int races(void)

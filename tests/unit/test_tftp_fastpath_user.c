@@ -45,8 +45,7 @@ static struct tftp_fastpath_file *file;
 static int inject, watch; /* AF_PACKET sockets: in at v1, what leaves v0 */
 static uint8_t server_mac[6];
 
-/* --- the server, one moment at a time
- * ------------------------------------------------------------------------------ */
+/* --- the server, one moment at a time --- */
 
 static void stop(void *arg)
 {
@@ -106,8 +105,7 @@ static bool next_sent(struct frame *f, uint16_t port)
 	return false;
 }
 
-/* --- a transfer, in both
- * --------------------------------------------------------------------------------------------- */
+/* --- a transfer, in both --- */
 
 static struct {
 	uint16_t client_port, server_port;
