@@ -180,7 +180,7 @@ appliance_start() {
 		-drive "if=none,id=root,file=$root,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=root \
 		-drive "if=none,id=data,$drive" -device virtio-blk-pci,drive=data \
 		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:01,romfile="
-	LAB_LIMIT=${LAB_APPLIANCE_LIMIT:-120} lab_run appliance "systemctl is-system-running --wait" >/dev/null
+	LAB_LIMIT=${LAB_APPLIANCE_LIMIT:-300} lab_run appliance "systemctl is-system-running --wait" >/dev/null
 	appliance true || { console_tail appliance; lab_die "the appliance does not answer"; }
 	[ -n "${LAB_BARE:-}" ] || appliance "systemctl is-active -q bootwell tcmu-runner" || {
 		appliance "journalctl -b --no-pager -n 30 -u bootwell -u tcmu-runner -u bootwell-configfs" | sed 's/^/# /'
@@ -317,7 +317,7 @@ soft_pc() {
 	chmod +x "$LAB/udhcpc"
 	[ "${3:-}" = ipxe ] && options=(-x 0x4d:69505845 -x 0xaf:b105011af41000130101150101)
 	soft_address='' soft_file='' soft_server=''
-	eval "$(soft "$name" busybox udhcpc -q -n -f -t 5 -T 2 -i eth0 -s "$LAB/udhcpc" -V PXEClient:Arch:00000:UNDI:002001 \
+	eval "$(soft "$name" busybox udhcpc -q -n -f -t 12 -T 3 -i eth0 -s "$LAB/udhcpc" -V PXEClient:Arch:00000:UNDI:002001 \
 		-x 0x5d:0000 -O bootfile "${options[@]}" 2>>"$LAB_LOGS/soft.log" | grep '^soft_')"
 	[ -n "$soft_address" ] || return 1
 	[ "${3:-}" = ipxe ] || return 0
