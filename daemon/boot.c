@@ -53,10 +53,17 @@ static void merge_profile(struct config_profile *into, const struct config_profi
 		memcpy(into->image, from->image, sizeof(into->image));
 		into->images = from->images;
 	}
+	if (!into->disks_given && from->disks_given) {
+		memcpy(into->disk, from->disk, sizeof(into->disk));
+		into->disks = from->disks;
+		into->disks_given = true;
+	}
 	if (into->keep == CONFIG_UNSET)
 		into->keep = from->keep;
 	if (into->upload == CONFIG_UNSET)
 		into->upload = from->upload;
+	if (into->computer_name == CONFIG_UNSET)
+		into->computer_name = from->computer_name;
 	if (!into->capture[0])
 		memcpy(into->capture, from->capture, sizeof(into->capture));
 	if (!into->capture_disk[0])
@@ -84,7 +91,7 @@ const struct config_profile *boot_profile(struct boot *boot, const struct config
 	const struct config_group *group;
 
 	memset(p, 0, sizeof(*p));
-	p->keep = p->upload = CONFIG_UNSET;
+	p->keep = p->upload = p->computer_name = CONFIG_UNSET;
 	if (section)
 		merge_profile(p, &section->profile);
 	if (rec && rec->image[0] && !p->images) {
@@ -456,6 +463,7 @@ static void disk_ready(void *arg, struct boot_disk_job *job, int result)
 	snprintf(client->iqn, sizeof(client->iqn), "%s", job->disk.iqn);
 	snprintf(client->disk, sizeof(client->disk), "%s", job->disk.id);
 	snprintf(client->image, sizeof(client->image), "%s", job->chain.image.name);
+	boot_luns_ready(client, job);
 	client->rec.last_boot = time(NULL);
 	if (boot_clients_put(boot->clients, &client->rec, NULL))
 		log_limited(&limit_store, 3, LOG_LEVEL_ERROR,
@@ -499,6 +507,7 @@ static struct boot_disk_job *make_job(struct boot *boot, struct boot_client *cli
 	job->arg = boot;
 	job->chain = *chain;
 	job->keep = profile->keep == CONFIG_YES;
+	job->set_name = profile->computer_name == CONFIG_YES;
 	snprintf(job->name, sizeof(job->name), "%s", client->rec.name);
 	snprintf(job->images_path, sizeof(job->images_path), "%s", boot->config->images_path);
 	snprintf(job->overlay, sizeof(job->overlay), "%s", client->rec.overlay);
@@ -561,6 +570,11 @@ static void start_disk(struct boot *boot, struct boot_client *client,
 	if (boot_session_of(boot, client, &session) > 0 && boot_session_job(&session, job, error)) {
 		free(job);
 		boot_failed(boot, client, error, false);
+		return;
+	}
+	if (boot_luns_job(boot, client, profile, job, error)) {
+		free(job);
+		boot_failed(boot, client, error, true);
 		return;
 	}
 	client->state = BOOT_PREPARING;

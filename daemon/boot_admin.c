@@ -223,7 +223,7 @@ bool boot_uses_image(const struct boot *boot, const char *image)
 	const struct boot_client *client;
 
 	for (size_t i = 0; (client = boot_clients_at(boot->clients, i)); i++)
-		if (client->has_target && !strcmp(client->image, image))
+		if (boot_luns_use(client, image, 0))
 			return true;
 	return false;
 }
@@ -238,8 +238,7 @@ void boot_image_users(const struct boot *boot, const char *image, uint32_t gener
 	if (store_session_by_image(boot->store, image, &session) > 0 && (!generation || generation == session.generation))
 		updating = session.client;
 	for (size_t i = 0; (client = boot_clients_at(boot->clients, i)); i++)
-		if (client->rec.id == updating || (client->has_target && !strcmp(client->image, image) &&
-						   (!generation || !client->steps.generation || client->steps.generation == generation)))
+		if (client->rec.id == updating || boot_luns_use(client, image, generation))
 			fn(arg, client->rec.name);
 }
 

@@ -41,6 +41,11 @@ struct boot_client {
 	char iqn[TARGET_NAME_MAX];
 	char disk[TARGET_ID_MAX];
 	char image[CONFIG_NAME_MAX]; /* what the target serves */
+	struct {
+		char image[CONFIG_NAME_MAX];
+		uint32_t generation; /* 0: not known, it was taken over from an earlier run */
+	} extra[CONFIG_DISKS]; /* further disks */
+	unsigned int extras;
 
 	uint32_t server; /* our address that it talks to */
 	struct boot_waiter waiter[BOOT_WAITERS_MAX];

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/boot_disk.h"
+#include "daemon/boot_name.h"
 #include "daemon/log.h"
 
 #define RESCUE_AFTER 15 /* s that the kernel may take for one step */
@@ -115,33 +116,53 @@ static void add_line(char *text, size_t size, const char *format, ...)
 }
 
 /* docs/handover.md. */
-static int write_record(const struct boot_disks *disks, struct boot_disk_job *job)
+struct record {
+	const char *id, *overlay, *mode;
+	uint64_t size;
+	const struct catalogue_chain *chain;
+};
+
+static int write_record(const struct boot_disks *disks, struct boot_disk_job *job, const struct record *record)
 {
-	const struct store_image *image = &job->chain.image;
+	const struct catalogue_chain *chain = record->chain;
 	char path[400], text[16384] = "";
 	int r;
 
 	add_line(text, sizeof(text), "client=%s\nsize=%llu\noverlay=%s\nmode=%s\nboot=%s\n",
-		 job->name, (unsigned long long)job->disk.size, job->overlay,
-		 job->keep ? "keep" : "discard", job->boot);
-	if (job->keep && job->reset[0])
+		 job->name, (unsigned long long)record->size, record->overlay, record->mode, job->boot);
+	if (!strcmp(record->mode, "keep") && job->reset[0])
 		add_line(text, sizeof(text), "reset=%s\n", job->reset);
-	add_line(text, sizeof(text), "generation=%s %u %s\n", image->name, image->generation,
-		 image->image_id);
-	for (unsigned int i = 0; i < job->chain.layers; i++) {
-		add_line(text, sizeof(text), "layer=%s %s %s\n", job->chain.layer[i].format,
-			 job->images_path, job->chain.layer[i].file);
-		if (job->chain.layer[i].size_override)
+	add_line(text, sizeof(text), "generation=%s %u %s\n", chain->image.name, chain->image.generation,
+		 chain->image.image_id);
+	for (unsigned int i = 0; i < chain->layers; i++) {
+		add_line(text, sizeof(text), "layer=%s %s %s\n", chain->layer[i].format,
+			 job->images_path, chain->layer[i].file);
+		if (chain->layer[i].size_override)
 			add_line(text, sizeof(text), "size_override=%llu\n",
-				 (unsigned long long)job->chain.layer[i].size_override);
+				 (unsigned long long)chain->layer[i].size_override);
 	}
-	snprintf(path, sizeof(path), "%s/disk/%s.error", disks->run, job->disk.id);
+	snprintf(path, sizeof(path), "%s/disk/%s.error", disks->run, record->id);
 	unlink(path);
-	snprintf(path, sizeof(path), "%s/disk/%s.conf", disks->run, job->disk.id);
+	snprintf(path, sizeof(path), "%s/disk/%s.conf", disks->run, record->id);
 	r = write_file(path, text);
 	if (r)
 		snprintf(job->error, sizeof(job->error), "cannot write %.200s: %s", path,
 			 strerror(-r));
+	return r;
+}
+
+static int write_records(const struct boot_disks *disks, struct boot_disk_job *job)
+{
+	static const char *const modes[] = {
+		[CONFIG_DISK_READ_ONLY] = "readonly", [CONFIG_DISK_OWN] = "discard", [CONFIG_DISK_KEEP] = "keep"};
+	int r = write_record(disks, job, &(struct record){job->disk.id, job->overlay, job->keep ? "keep" : "discard", job->disk.size, &job->chain});
+
+	for (unsigned int i = 0; !r && i < job->disk.luns; i++) {
+		const struct boot_disk_extra *extra = &job->extra[i];
+
+		r = write_record(disks, job, &(struct record){job->disk.lun[i].id, extra->overlay, modes[extra->mode],
+							      job->disk.lun[i].size, &extra->chain});
+	}
 	return r;
 }
 
@@ -153,12 +174,32 @@ static uint64_t monotonic_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
+/* Of a disk, and of the same PC's other LUNs. */
 static void forget_record(const struct boot_disks *disks, const char *disk)
 {
+	const char *dash = strrchr(disk, '-');
 	char path[400];
 
 	snprintf(path, sizeof(path), "%s/disk/%s.conf", disks->run, disk);
 	unlink(path);
+	for (unsigned int lun = 1; dash && !strcmp(dash, "-0") && lun <= TARGET_LUNS; lun++) {
+		snprintf(path, sizeof(path), "%s/disk/%.*s-%u.conf", disks->run, (int)(dash - disk), disk, lun);
+		unlink(path);
+	}
+}
+
+/* A PC that starts under the image's name is better than one that does not start. */
+static void write_name(const struct boot_disks *disks, const struct boot_disk_job *job)
+{
+	char error[TARGET_ERROR_MAX];
+	int r;
+
+	boot_name_forget(disks->run, job->disk.id);
+	if (!job->set_name)
+		return;
+	r = boot_name_patch(disks->run, job, error);
+	if (r)
+		log_warning("client %s starts under its image's computer name: %s", job->name, error[0] ? error : strerror(-r));
 }
 
 static int run_job(struct boot_disks *disks, struct boot_disk_job *job)
@@ -171,7 +212,9 @@ static int run_job(struct boot_disks *disks, struct boot_disk_job *job)
 			forget_record(disks, job->old_disk);
 	}
 	if (!r && job->make)
-		r = write_record(disks, job);
+		r = write_records(disks, job);
+	if (!r && job->make)
+		write_name(disks, job);
 	if (!r && job->make && !job->touch)
 		r = target_add(disks->targets, &job->disk, job->error);
 	if (job->touch) {
@@ -294,6 +337,7 @@ int boot_disks_new(struct boot_disks **ret, struct loop *loop, struct targets *t
 	disks->loop = loop;
 	disks->targets = targets;
 	disks->last = &disks->first;
+	boot_name_clean(run_path);
 	snprintf(disks->run, sizeof(disks->run), "%s", run_path);
 	r = loop_add_timer(loop, UINT64_MAX, on_timer, disks, &disks->timer);
 	if (r) {

@@ -29,7 +29,14 @@ struct boot_disk_job {
 	char images_path[256];
 	char overlay[40], boot[40], reset[40];
 	bool keep;
+	bool set_name; /* `name` becomes the computer's name in an empty write-back: boot_name.h */
 	struct catalogue_chain chain;
+	/* Further disks: as many as disk.luns, LUN 1 and on. */
+	struct boot_disk_extra {
+		char overlay[40];
+		enum config_disk_mode mode;
+		struct catalogue_chain chain;
+	} extra[TARGET_LUNS];
 
 	/* The result, on the loop's thread. The job is freed after the call. */
 	void (*done)(void *arg, struct boot_disk_job *job, int result);

@@ -53,6 +53,14 @@ int boot_session_of(struct boot *boot, const struct boot_client *client, struct 
 int boot_session_job(const struct store_session *session, struct boot_disk_job *job,
 		     char error[BOOT_ERROR_MAX]);
 
+/* The further disks of a PC, boot_luns.c. boot_luns_job: -errno with the sentence. */
+int boot_luns_job(struct boot *boot, const struct boot_client *client, const struct config_profile *profile, struct boot_disk_job *job,
+		  char error[CATALOGUE_ERROR_MAX]);
+void boot_luns_ready(struct boot_client *client, const struct boot_disk_job *job);
+void boot_luns_adopt(struct boot_client *client, const struct config_profile *profile);
+/* Has the PC's target a disk of the image? generation 0: any; one that is not known counts as that. */
+bool boot_luns_use(const struct boot_client *client, const char *image, uint32_t generation);
+
 /* Looks often for a while: something happens. */
 void boot_watch_arm(struct boot *boot);
 

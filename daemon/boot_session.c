@@ -33,6 +33,7 @@ int boot_session_job(const struct store_session *session, struct boot_disk_job *
 		return -ESTALE;
 	}
 	job->keep = true;
+	job->set_name = false; /* it would become the image's */
 	snprintf(job->overlay, sizeof(job->overlay), "%s", session->overlay);
 	snprintf(job->reset, sizeof(job->reset), "%s", session->reset);
 	return 0;
@@ -226,8 +227,7 @@ bool boot_uses_generation(const struct boot *boot, const char *image, uint32_t g
 	const struct boot_client *client;
 
 	for (size_t i = 0; (client = boot_clients_at(boot->clients, i)); i++)
-		if (client->has_target && !strcmp(client->image, image) &&
-		    (!client->steps.generation || client->steps.generation == generation))
+		if (boot_luns_use(client, image, generation))
 			return true;
 	return false;
 }

@@ -345,6 +345,7 @@ static void adopt_one(void *arg, const struct target_found *found)
 		snprintf(client->iqn, sizeof(client->iqn), "%s", found->iqn);
 		snprintf(client->disk, sizeof(client->disk), "%s", found->id);
 		snprintf(client->image, sizeof(client->image), "%s", client->steps.image);
+		boot_luns_adopt(client, boot_profile(boot, boot_section(boot, client), &client->rec));
 		boot->adopted++;
 		boot->adopted_running += found->logged_in;
 		log_debug("client %s keeps its disk %s%s", client->rec.name, found->id,

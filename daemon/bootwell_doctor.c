@@ -26,7 +26,8 @@
 #include "daemon/doctor_sandbox.h"
 #include "daemon/image_chain.h"
 
-#define NOTHING 3
+#define NOTHING  3
+#define UNMENDED "not mended: "
 
 /* hivex opens files by name, and finds this before libc's: doctor_hive.h. Everything else in this program gets what it asks for, or the sandbox's no. */
 __attribute__((visibility("default"))) int open(const char *path, int flags, ...)
@@ -125,7 +126,7 @@ static void note_finding(void *arg, enum doctor_level level, const char *finding
 	(void)advice;
 	if (level != DOCTOR_MENDED && level != DOCTOR_BAD)
 		return;
-	n = snprintf(t->text + t->length, sizeof(t->text) - t->length, "%s%s\n", level == DOCTOR_BAD ? "not mended: " : "", finding);
+	n = snprintf(t->text + t->length, sizeof(t->text) - t->length, "%s%s\n", level == DOCTOR_BAD ? UNMENDED : "", finding);
 	if (n > 0 && (size_t)n < sizeof(t->text) - t->length)
 		t->length += (size_t)n;
 	else
@@ -160,13 +161,19 @@ static int change(const struct doctor_options *options, const char *generation, 
 	if (r)
 		return CLI_FAILED;
 	r = doctor_look(disk, options, note_finding, &told, &result);
+	if (r == -ENOENT && !result.windows) /* not even partitions */
+		r = 0;
 	if (!r && !result.changes) {
+		if (options->computer_name && result.bad && result.windows) {
+			fputs(told.text + (strncmp(told.text, UNMENDED, strlen(UNMENDED)) ? 0 : strlen(UNMENDED)), stderr);
+			return CLI_FAILED;
+		}
 		fprintf(stderr, "%s\n%s",
 			options->computer_name ? result.windows ? "its Windows has this name already" : "no Windows is in it" :
 			result.windows	       ? "nothing was found that can be mended" :
 						 "only a Windows can be mended, and none is in it",
 			result.windows ? told.text : "");
-		return result.bad && options->computer_name && result.windows ? CLI_FAILED : NOTHING;
+		return NOTHING;
 	}
 	if (!r)
 		r = doctor_disk_dump(disk, generation, stdout);

@@ -235,16 +235,25 @@ static void user_child(void *arg, const struct store_image *image)
 	}
 }
 
+bool catalogue_profile_names(const struct config_profile *profile, const char *image)
+{
+	for (unsigned int k = 0; k < profile->images; k++)
+		if (!strcmp(profile->image[k], image))
+			return true;
+	for (unsigned int k = 0; k < profile->disks; k++)
+		if (!strcmp(profile->disk[k].image, image))
+			return true;
+	return false;
+}
+
 static void users_in_config(struct users *u, const struct config *config)
 {
 	for (size_t i = 0; i < config->groups; i++)
-		for (unsigned int k = 0; k < config->group[i].profile.images; k++)
-			if (!strcmp(config->group[i].profile.image[k], u->name))
-				add_user(u, "group", config->group[i].name);
+		if (catalogue_profile_names(&config->group[i].profile, u->name))
+			add_user(u, "group", config->group[i].name);
 	for (size_t i = 0; i < config->clients; i++)
-		for (unsigned int k = 0; k < config->client[i].profile.images; k++)
-			if (!strcmp(config->client[i].profile.image[k], u->name))
-				add_user(u, "client", config->client[i].name);
+		if (catalogue_profile_names(&config->client[i].profile, u->name))
+			add_user(u, "client", config->client[i].name);
 }
 
 int catalogue_remove(struct catalogue *c, const struct config *config, const char *name,

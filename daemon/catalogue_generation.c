@@ -203,14 +203,12 @@ static bool named_elsewhere(const struct config *config, const char *name,
 		const struct config_profile *p =
 			group ? &config->group[i].profile : &config->client[i - config->groups].profile;
 
-		for (unsigned int k = 0; k < p->images; k++)
-			if (!strcmp(p->image[k], name)) {
-				snprintf(error, CATALOGUE_ERROR_MAX, "image %s is named by [%s %s] in %.200s: rename it there",
-					 name, group ? "group" : "client",
-					 group ? config->group[i].name : config->client[i - config->groups].name,
-					 config->file);
-				return true;
-			}
+		if (catalogue_profile_names(p, name)) {
+			snprintf(error, CATALOGUE_ERROR_MAX, "image %s is named by [%s %s] in %.200s: rename it there", name,
+				 group ? "group" : "client", group ? config->group[i].name : config->client[i - config->groups].name,
+				 config->file);
+			return true;
+		}
 	}
 	return false;
 }

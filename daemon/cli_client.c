@@ -8,7 +8,7 @@
 
 static const char usage[] =
 	"client list | show NAME | set NAME SETTING=VALUE... | remove NAME | wake NAME   [--json]\n"
-	"settings: name=NAME image=IMAGE|- group=GROUP|- keep=yes|no|- upload=yes|no|- "
+	"SETTING=VALUE may be written --SETTING VALUE, too; settings: name=NAME image=IMAGE|- group=GROUP|- keep=yes|no|- upload=yes|no|- "
 	"write-back=drop update-image=IMAGE|-   (-: what the configuration says)";
 
 static const char *yes_no(const json_t *object, const char *key)
@@ -67,6 +67,7 @@ static void print_client(const json_t *c, const json_t *boots)
 		{"firmware", "firmware"},
 		{"boot program", "nbp"},
 		{"running image", "running_image"},
+		{"updates image", "update_image"},
 		{"session from", "session"},
 		{"first seen", "first_seen"},
 		{"last seen", "last_seen"},
@@ -81,6 +82,10 @@ static void print_client(const json_t *c, const json_t *boots)
 	printf("  %-14s", "images");
 	json_array_foreach(json_object_get(c, "images"), i, image)
 		printf(" %s", json_string_value(image));
+	if (json_array_size(json_object_get(c, "disks")))
+		printf("\n  %-14s", "further disks");
+	json_array_foreach(json_object_get(c, "disks"), i, image)
+		printf("%s %s %s", i ? "," : "", cli_text(image, "image", ""), cli_text(image, "mode", ""));
 	printf("\n  %-14s %s\n  %-14s %s\n", "keep", yes_no(c, "keep"), "upload",
 	       yes_no(c, "upload"));
 	if (json_is_true(json_object_get(c, "nbp_failed")))
@@ -236,6 +241,22 @@ static int list(bool json)
 	return CLI_OK;
 }
 
+/* "--SETTING VALUE" becomes "SETTING=VALUE"; in place, the texts are never freed. */
+static int join_settings(int argc, char **argv)
+{
+	int n = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (strncmp(argv[i], "--", 2) || !argv[i][2] || i + 1 == argc || strchr(argv[i], '='))
+			argv[n++] = argv[i];
+		else if (asprintf(&argv[n], "%s=%s", argv[i] + 2, argv[i + 1]) >= 0)
+			n++, i++;
+		else
+			return -1;
+	}
+	return n;
+}
+
 int cli_client(int argc, char **argv)
 {
 	bool json = cli_take_json(&argc, argv);
@@ -249,6 +270,11 @@ int cli_client(int argc, char **argv)
 	snprintf(path, sizeof(path), "/api/clients/%s", name);
 	if (argc == 3 && !strcmp(argv[1], "show"))
 		return show(path, json);
+	if (argc > 3 && !strcmp(argv[1], "set")) {
+		int n = join_settings(argc - 3, argv + 3);
+
+		argc = n < 0 ? 3 : n + 3;
+	}
 	if (argc > 3 && !strcmp(argv[1], "set"))
 		return argc == 4 && !strncmp(argv[3], "update-image=", 13) && argv[3][13] ?
 			       set_session(argv[2], argv[3] + 13, json) :

@@ -61,10 +61,22 @@ static int ask_for(const char *path, const char *format, bool look, json_t **ret
 static bool confirmed(const json_t *o, const char *image, bool yes)
 {
 	char size[16], answer[8];
+	json_t *part;
+	size_t i;
 
 	printf("%s: %s in %lld places were changed; all of it becomes the next generation, as %s.\n", image,
 	       cli_size(size, json_number_value(json_object_get(o, "changed"))),
 	       (long long)json_integer_value(json_object_get(o, "ranges")), cli_text(o, "format", "?"));
+	json_array_foreach(json_object_get(o, "partitions"), i, part)
+	{
+		json_int_t number = json_integer_value(json_object_get(part, "number"));
+
+		cli_size(size, json_number_value(json_object_get(part, "changed")));
+		if (number)
+			printf("  %-6s in partition %lld (%s)\n", size, (long long)number, cli_text(part, "kind", "?"));
+		else
+			printf("  %-6s outside of all partitions (boot loader, partition table)\n", size);
+	}
 	if (yes)
 		return true;
 	if (!isatty(STDIN_FILENO)) {

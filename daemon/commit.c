@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "daemon/digest_file.h"
+#include "daemon/doctor.h"
 #include "daemon/sparse_file.h"
 #include "tcmu-handler/image/bytes.h"
 
@@ -61,6 +62,7 @@ struct stream {
 	uint64_t offset;
 	uint32_t length, kind;
 	uint8_t *data;
+	bool ranges; /* without content */
 	bool ended;
 };
 
@@ -131,7 +133,7 @@ static int stream_next(struct stream *s)
 		s->ended = true;
 		return 0;
 	}
-	if (s->kind < 1 || s->kind > 2 || !s->length || s->length > RANGE_MAX || s->length % 512 || s->offset < end ||
+	if (s->kind < 1 || s->kind > 3 || (s->kind == 3) != s->ranges || !s->length || s->length > RANGE_MAX || s->length % 512 || s->offset < end ||
 	    s->offset % 512 || s->offset > s->size || s->length > s->size - s->offset)
 		return fail(s->c, -EBADMSG, "bootwell-overlay gave what cannot be");
 	return s->kind == 1 ? stream_read(s, s->data, s->length) : 0;
@@ -157,10 +159,10 @@ static void mend_arguments(const struct commit *c, const char *path, const char 
 	argv[n] = NULL;
 }
 
-static int spawn(struct stream *s, bool summary)
+static int spawn(struct stream *s, bool ranges)
 {
 	const struct commit *c = s->c;
-	const char *path = helper_path(c), *argv[ARGUMENTS] = {path, c->store_path, c->overlay, summary ? "--summary" : NULL, NULL};
+	const char *path = helper_path(c), *argv[ARGUMENTS] = {path, c->store_path, c->overlay, ranges ? "--ranges" : NULL, NULL};
 	char size[IMAGE_CHAIN_MAX][24];
 	int out[2];
 
@@ -202,16 +204,17 @@ static int take_told(struct stream *s)
 	return status ? fail(s->c, -EIO, "bootwell-doctor did not end well") : 0;
 }
 
-static int stream_open(struct stream *s, struct commit *c, bool summary)
+static int stream_open(struct stream *s, struct commit *c, bool ranges)
 {
 	char head[64], generation[256];
 	int r;
 
 	memset(s, 0, sizeof(*s));
 	s->c = c;
+	s->ranges = ranges;
 	s->says = tmpfile();
 	s->data = malloc(RANGE_MAX);
-	r = s->says && s->data ? spawn(s, summary) : -ENOMEM;
+	r = s->says && s->data ? spawn(s, ranges) : -ENOMEM;
 	if (r)
 		return fail(c, r, "bootwell-overlay cannot be started: %s", strerror(-r));
 	r = stream_read(s, head, sizeof(head));
@@ -229,15 +232,6 @@ static int stream_open(struct stream *s, struct commit *c, bool summary)
 		return fail(c, -ESTALE, "the session lies on \"%s\", and the image is now \"%s\"",
 			    generation, c->generation);
 	return 0;
-}
-
-int commit_look(struct commit *c)
-{
-	struct stream s;
-	int r = stream_open(&s, c, true);
-
-	stream_close(&s);
-	return r;
 }
 
 /* --- the base -----------------------------------------------------------------------------------------------------*/
@@ -488,6 +482,70 @@ int commit_write(struct commit *c)
 	if (!r)
 		r = finish(&w);
 	writer_close(&w);
+	return r;
+}
+
+/* --- looking before -----------------------------------------------------------------------------------------------*/
+
+static void find_partitions(struct commit *c, const struct image *base)
+{
+	struct doctor_partition part[COMMIT_PARTS - 1];
+	struct doctor_disk *disk;
+	bool gpt;
+	int n;
+
+	c->part[0] = (struct commit_part){.kind = "other"};
+	c->parts = 1;
+	if (doctor_disk_new(&disk, base))
+		return;
+	n = doctor_partitions(disk, part, COMMIT_PARTS - 1, &gpt);
+	for (int i = 0; i < n; i++)
+		c->part[c->parts++] = (struct commit_part){.number = part[i].number,
+							   .kind = part[i].ntfs ? "NTFS" : part[i].ext ? "ext" : "other",
+							   .start = part[i].start,
+							   .end = part[i].start + part[i].size};
+	doctor_disk_free(disk);
+}
+
+static void count_range(struct commit *c, uint64_t offset, uint64_t length)
+{
+	while (length) {
+		uint64_t end = offset + length;
+		unsigned int in = 0;
+
+		for (unsigned int i = 1; i < c->parts; i++) {
+			if (offset >= c->part[i].start && offset < c->part[i].end) {
+				in = i;
+				end = end < c->part[i].end ? end : c->part[i].end;
+			} else if (offset < c->part[i].start && end > c->part[i].start) {
+				end = c->part[i].start;
+			}
+		}
+		c->part[in].changed += end - offset;
+		length -= end - offset;
+		offset = end;
+	}
+}
+
+int commit_look(struct commit *c)
+{
+	struct image_error err = {""};
+	struct image *base = NULL;
+	struct stream s;
+	int r = stream_open(&s, c, true);
+
+	if (!r && commit_open_base(&base, c->images_path, &c->base, &err))
+		r = fail(c, -EIO, "%.500s", err.text);
+	if (!r)
+		find_partitions(c, base);
+	if (!r)
+		r = stream_next(&s);
+	while (!r && !s.ended) {
+		count_range(c, s.offset, s.length);
+		r = stream_next(&s);
+	}
+	stream_close(&s);
+	image_close(base);
 	return r;
 }
 

@@ -14,6 +14,7 @@
 #include "tcmu-handler/image/image.h"
 
 #define COMMIT_ERROR_MAX 640
+#define COMMIT_PARTS	 17
 
 /* The base, itself first, then its parents: as catalogue_resolve() gives it. */
 struct commit_base {
@@ -41,6 +42,15 @@ struct commit {
 	uint64_t done, total; /* bytes of the virtual disk */
 	bool cancel;
 
+	/* What commit_look() found, by partition of the base; the first is what lies in none. */
+	struct commit_part {
+		unsigned int number;   /* 0: in none */
+		const char *kind;      /* "NTFS", "ext", "other" */
+		uint64_t start, end;   /* bytes */
+		uint64_t changed;
+	} part[COMMIT_PARTS];
+	unsigned int parts;
+
 	/* What came out. */
 	uint64_t changed;	       /* bytes that the client wrote */
 	uint32_t ranges;
@@ -51,7 +61,7 @@ struct commit {
 	char error[COMMIT_ERROR_MAX];
 };
 
-/* What would be committed: changed, ranges. -ENOENT: nothing was written. */
+/* What would be committed: changed, ranges, and in which partitions. -ENOENT: nothing was written. */
 int commit_look(struct commit *commit);
 /* Makes the file, synced and checked, with its name. -ENOSPC, -ECANCELED, ...: nothing of it is left. */
 int commit_write(struct commit *commit);

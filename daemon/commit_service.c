@@ -266,6 +266,18 @@ int commit_service_cancel(struct commit_service *s, const char *image, char erro
 	return 0;
 }
 
+/* Where something was changed. */
+static json_t *partitions_json(const struct commit *c)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < c->parts; i++)
+		if (c->part[i].changed)
+			json_array_append_new(list, json_pack("{s:i, s:s, s:I}", "number", (int)c->part[i].number, "kind", c->part[i].kind,
+							      "changed", (json_int_t)c->part[i].changed));
+	return list;
+}
+
 json_t *commit_service_json(const struct commit_service *s)
 {
 	static const char *const names[] = {"idle", "preparing", "looking", "writing", "done", "failed"};
@@ -282,6 +294,8 @@ json_t *commit_service_json(const struct commit_service *s)
 		json_object_set_new(o, "ranges", json_integer(c->ranges));
 		json_object_set_new(o, "format", json_string(image_format_name(c->format)));
 	}
+	if (s->state == DONE && s->look)
+		json_object_set_new(o, "partitions", partitions_json(c));
 	if (s->state == DONE && !s->look) {
 		json_object_set_new(o, "generation", json_integer(s->generation));
 		json_object_set_new(o, "file", json_string(c->file));

@@ -46,7 +46,7 @@ void config_mistake(struct config_parser *parser, unsigned int line, const char 
 
 static void profile_init(struct config_profile *profile)
 {
-	profile->keep = profile->upload = CONFIG_UNSET;
+	profile->keep = profile->upload = profile->computer_name = CONFIG_UNSET;
 }
 
 /* Where an earlier section of that kind and name is; 0: nowhere. *index is its place in the array.

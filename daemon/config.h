@@ -21,6 +21,7 @@
 #define CONFIG_RANGES    16
 #define CONFIG_OPTIONS   32
 #define CONFIG_IMAGES    8 /* images that one client may choose from */
+#define CONFIG_DISKS     4 /* that a client has besides the one that it starts from: LUN 1 to 4 */
 
 enum config_dhcp_mode { CONFIG_DHCP_OFF, CONFIG_DHCP_FULL, CONFIG_DHCP_PROXY };
 
@@ -66,13 +67,29 @@ struct config_subnet {
 
 enum config_tristate { CONFIG_UNSET = -1, CONFIG_NO = 0, CONFIG_YES = 1 };
 
+enum config_disk_mode {
+	CONFIG_DISK_READ_ONLY,
+	CONFIG_DISK_OWN, /* what the PC writes is gone at its next boot */
+	CONFIG_DISK_KEEP,
+};
+
+/* One of `disks = NAME [MODE], ...` */
+struct config_disk {
+	char image[CONFIG_NAME_MAX];
+	enum config_disk_mode mode;
+};
+
 /* What a [group] or [client] says about a PC; unset fields come from the group, then from [group
  * default]. */
 struct config_profile {
 	char image[CONFIG_IMAGES][CONFIG_NAME_MAX]; /* the first is the default */
 	unsigned int images;
+	struct config_disk disk[CONFIG_DISKS];
+	unsigned int disks;
+	bool disks_given;	     /* `disks = none` is given, too */
 	enum config_tristate keep;   /* keep write-back over reboots */
 	enum config_tristate upload; /* may upload an image */
+	enum config_tristate computer_name; /* its Windows starts under the PC's name */
 	char capture[CONFIG_NAME_MAX]; /* "xp01.vmdk": what its disk is captured as, "" asks at the PC */
 	char capture_disk[32];         /* "sda"; "" asks when there are several */
 	char nbp_bios[128];          /* "" unset: undionly.kpxe */

@@ -370,6 +370,62 @@ static const char *key_images(struct config_reader *reader, const char *text, vo
 	return profile->images ? NULL : "names no image";
 }
 
+/* "NAME" or "NAME MODE", `n` bytes of text. */
+static const char *take_disk(struct config_reader *reader, const char *text, size_t n, struct config_disk *ret)
+{
+	static const char *const modes[] = {"read-only", "own", "keep"};
+	size_t name = strcspn(text, ", \t"), i;
+	char copy[CONFIG_NAME_MAX];
+	const char *mode = text + name + strspn(text + name, " \t"), *wrong;
+	size_t length = mode < text + n ? (size_t)(text + n - mode) : 0;
+
+	if (name >= sizeof(copy))
+		return "has a name of more than 63 characters";
+	memcpy(copy, text, name);
+	copy[name] = '\0';
+	wrong = value_name(copy, ret->image, sizeof(ret->image));
+	if (wrong)
+		return wrong;
+	while (length && strchr(" \t", mode[length - 1]))
+		length--;
+	ret->mode = CONFIG_DISK_READ_ONLY;
+	for (i = 0; length && i < 3; i++)
+		if (strlen(modes[i]) == length && !strncmp(mode, modes[i], length)) {
+			ret->mode = (enum config_disk_mode)i;
+			break;
+		}
+	if (i == 3)
+		return "has a mode that is none: behind the image's name read-only, own or keep";
+	return refer(reader, CONFIG_REFERENCE_IMAGE, ret->image);
+}
+
+static const char *key_disks(struct config_reader *reader, const char *text, void *field, size_t size)
+{
+	struct config_profile *profile = field;
+
+	(void)size;
+	profile->disks = 0;
+	profile->disks_given = true;
+	if (!strcmp(text, "none"))
+		return NULL;
+	while (*(text += strspn(text, ", \t"))) {
+		size_t n = strcspn(text, ",");
+		const char *wrong;
+
+		if (profile->disks == CONFIG_DISKS)
+			return "has more than 4 disks";
+		wrong = take_disk(reader, text, n, &profile->disk[profile->disks]);
+		if (wrong)
+			return wrong;
+		for (unsigned int i = 0; i < profile->disks; i++)
+			if (!strcmp(profile->disk[i].image, profile->disk[profile->disks].image))
+				return "names an image twice";
+		profile->disks++;
+		text += n;
+	}
+	return profile->disks ? NULL : "names no image";
+}
+
 /* Values of the appliance, config_appliance.h. */
 #define APPLIANCE_TEXT(value)                                                                      \
 	static const char *key_appliance_##value(struct config_reader *reader, const char *text,   \
@@ -474,8 +530,10 @@ static const struct key keys[] = {
 	IN_CLIENT("address", key_address, address),
 	IN_CLIENT("group", key_group, group),
 	{SECTION_GROUP, "image", key_images, 0, 0},
+	{SECTION_GROUP, "disks", key_disks, 0, 0},
 	IN_PROFILE("keep", key_tristate, keep),
 	IN_PROFILE("upload", key_tristate, upload),
+	IN_PROFILE("computer-name", key_tristate, computer_name),
 	IN_PROFILE("capture", key_beneath, capture),
 	IN_PROFILE("capture-disk", key_beneath, capture_disk),
 	IN_PROFILE("nbp-bios", key_beneath, nbp_bios),

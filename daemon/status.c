@@ -171,6 +171,18 @@ static const char *arch_name(uint16_t arch)
 	}
 }
 
+static json_t *disks_json(const struct config_profile *profile)
+{
+	static const char *const modes[] = {
+		[CONFIG_DISK_READ_ONLY] = "read-only", [CONFIG_DISK_OWN] = "own", [CONFIG_DISK_KEEP] = "keep"};
+	json_t *disks = json_array();
+
+	for (unsigned int i = 0; i < profile->disks; i++)
+		json_array_append_new(disks, json_pack("{s:i, s:s, s:s}", "lun", (int)i + 1, "image", profile->disk[i].image, "mode",
+						       modes[profile->disk[i].mode]));
+	return disks;
+}
+
 static json_t *client_json(const struct daemon *d, const struct boot_view *v)
 {
 	const struct store_client *c = v->client;
@@ -192,6 +204,7 @@ static json_t *client_json(const struct daemon *d, const struct boot_view *v)
 	for (unsigned int i = 0; i < v->profile->images; i++)
 		json_array_append_new(images, json_string(v->profile->image[i]));
 	json_object_set_new(o, "images", images);
+	json_object_set_new(o, "disks", disks_json(v->profile));
 	json_object_set_new(o, "keep", json_boolean(v->profile->keep == CONFIG_YES));
 	json_object_set_new(o, "upload", json_boolean(v->profile->upload == CONFIG_YES));
 	if (store_session_by_client(d->store, c->id, &session) > 0)

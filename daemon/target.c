@@ -5,6 +5,7 @@
  *	core/user_0/ID			the backstore; `control` first, `enable` asks tcmu-runner
  *	iscsi/IQN/tpgt_1		its portal group: attributes, then lun/lun_0 -> backstore
  *	  acls/INITIATOR		who may log in, with CHAP; lun_0/x -> ../../../lun/lun_0
+ *	  ... lun_1 to lun_4		the same for further disks; write_protect where the PC may only read
  *	  np/0.0.0.0:PORT		where it listens
  *	  enable			last: only a complete target answers
  *
@@ -196,6 +197,30 @@ static void module_parameter(const struct targets *t, const char *name, const ch
 	close(fd);
 }
 
+/* Of a disk's backstore and those of the same PC's other LUNs, the ones that are there. */
+static void each_backstore(struct targets *t, const char *id, void (*fn)(struct targets *t, const char *id, int *r), int *r)
+{
+	const char *dash = strrchr(id, '-');
+	char other[TARGET_ID_MAX];
+
+	if (configfs_exists(&t->fs, HBA "/%s", id))
+		fn(t, id, r);
+	if (!dash || strcmp(dash, "-0"))
+		return;
+	for (unsigned int lun = 1; lun <= TARGET_LUNS; lun++) {
+		snprintf(other, sizeof(other), "%.*s-%u", (int)(dash - id), id, lun);
+		if (configfs_exists(&t->fs, HBA "/%s", other))
+			fn(t, other, r);
+	}
+}
+
+static void close_ring(struct targets *t, const char *id, int *r)
+{
+	(void)r;
+	configfs_write(&t->fs, "1", HBA "/%s/action/block_dev", id);
+	configfs_write(&t->fs, "2", HBA "/%s/action/reset_ring", id);
+}
+
 void target_rescue(struct targets *t, unsigned int seconds)
 {
 	char id[TARGET_ID_MAX];
@@ -213,10 +238,8 @@ void target_rescue(struct targets *t, unsigned int seconds)
 		module_parameter(t, "reset_netlink", "1");
 		module_parameter(t, "block_netlink", "0");
 	}
-	if (doing == REMOVING && !t->fs.plain && !runner_alive()) {
-		configfs_write(&t->fs, "1", HBA "/%s/action/block_dev", id);
-		configfs_write(&t->fs, "2", HBA "/%s/action/reset_ring", id);
-	}
+	if (doing == REMOVING && !t->fs.plain && !runner_alive())
+		each_backstore(t, id, close_ring, NULL);
 }
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -239,8 +262,7 @@ static bool handler_error(const struct targets *t, const char *id, char *ret, si
 	return found && *ret;
 }
 
-static int add_backstore(struct targets *t, const struct target_disk *d,
-			 char error[TARGET_ERROR_MAX])
+static int add_backstore(struct targets *t, const struct target_lun *d, char error[TARGET_ERROR_MAX])
 {
 	char control[512];
 	int r;
@@ -282,6 +304,25 @@ static int add_backstore(struct targets *t, const struct target_disk *d,
 	return r;
 }
 
+static struct target_lun lun_0(const struct target_disk *d)
+{
+	struct target_lun lun = {.size = d->size};
+
+	memcpy(lun.id, d->id, sizeof(lun.id));
+	memcpy(lun.serial, d->serial, sizeof(lun.serial));
+	return lun;
+}
+
+static int add_backstores(struct targets *t, const struct target_disk *d, char error[TARGET_ERROR_MAX])
+{
+	struct target_lun first = lun_0(d);
+	int r = add_backstore(t, &first, error);
+
+	for (unsigned int i = 0; !r && i < d->luns; i++)
+		r = add_backstore(t, &d->lun[i], error);
+	return r;
+}
+
 /* Attributes of the portal group: nobody without CHAP, nobody without an ACL, nobody may look
  * around. */
 static const struct {
@@ -297,9 +338,17 @@ static const struct {
 	{"param/MaxRecvDataSegmentLength", "262144"},
 };
 
-static int add_group(struct targets *t, const struct target_disk *d)
+static int add_lun(struct targets *t, const char *iqn, unsigned int number, const char *id)
 {
 	char backstore[128];
+	int r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/lun/lun_%u", iqn, number);
+
+	snprintf(backstore, sizeof(backstore), HBA "/%s", id);
+	return r ? r : configfs_link(&t->fs, backstore, "iscsi/%s/tpgt_1/lun/lun_%u/%s", iqn, number, id);
+}
+
+static int add_group(struct targets *t, const struct target_disk *d)
+{
 	int r;
 
 	r = configfs_mkdir(&t->fs, "iscsi/%s", d->iqn);
@@ -311,10 +360,9 @@ static int add_group(struct targets *t, const struct target_disk *d)
 	if (!r && t->fs.plain)
 		r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/lun", d->iqn);
 	if (!r)
-		r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/lun/lun_0", d->iqn);
-	snprintf(backstore, sizeof(backstore), HBA "/%s", d->id);
-	if (!r)
-		r = configfs_link(&t->fs, backstore, "iscsi/%s/tpgt_1/lun/lun_0/%s", d->iqn, d->id);
+		r = add_lun(t, d->iqn, 0, d->id);
+	for (unsigned int i = 0; !r && i < d->luns; i++)
+		r = add_lun(t, d->iqn, i + 1, d->lun[i].id);
 	return r;
 }
 
@@ -324,9 +372,21 @@ static int add_group(struct targets *t, const struct target_disk *d)
  */
 static const char *const patience[] = {"nopin_response_timeout", "nopin_timeout"};
 
-static int add_acl(struct targets *t, const struct target_disk *d)
+static int map_lun(struct targets *t, const struct target_disk *d, unsigned int number, bool read_only)
 {
 	char lun[TARGET_NAME_MAX + 64];
+	int r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/acls/%s/lun_%u", d->iqn, d->initiator, number);
+
+	snprintf(lun, sizeof(lun), "iscsi/%s/tpgt_1/lun/lun_%u", d->iqn, number);
+	if (!r)
+		r = configfs_link(&t->fs, lun, "iscsi/%s/tpgt_1/acls/%s/lun_%u/disk", d->iqn, d->initiator, number);
+	if (!r && read_only)
+		r = configfs_write(&t->fs, "1", "iscsi/%s/tpgt_1/acls/%s/lun_%u/write_protect", d->iqn, d->initiator, number);
+	return r;
+}
+
+static int add_acl(struct targets *t, const struct target_disk *d)
+{
 	int r = 0;
 
 	if (t->fs.plain)
@@ -345,11 +405,9 @@ static int add_acl(struct targets *t, const struct target_disk *d)
 		r = configfs_write(&t->fs, d->secret, "iscsi/%s/tpgt_1/acls/%s/auth/password",
 				   d->iqn, d->initiator);
 	if (!r)
-		r = configfs_mkdir(&t->fs, "iscsi/%s/tpgt_1/acls/%s/lun_0", d->iqn, d->initiator);
-	snprintf(lun, sizeof(lun), "iscsi/%s/tpgt_1/lun/lun_0", d->iqn);
-	if (!r)
-		r = configfs_link(&t->fs, lun, "iscsi/%s/tpgt_1/acls/%s/lun_0/disk", d->iqn,
-				  d->initiator);
+		r = map_lun(t, d, 0, false);
+	for (unsigned int i = 0; !r && i < d->luns; i++)
+		r = map_lun(t, d, i + 1, d->lun[i].read_only);
 	return r;
 }
 
@@ -379,7 +437,7 @@ int target_add(struct targets *t, const struct target_disk *d, char error[TARGET
 
 	error[0] = '\0';
 	pthread_mutex_lock(&t->turn);
-	r = add_backstore(t, d, error);
+	r = add_backstores(t, d, error);
 	if (!r)
 		r = configfs_mkdir(&t->fs, "iscsi");
 	if (!r)
@@ -442,25 +500,40 @@ static void remove_lun(const struct targets *t, int *r, const char *path)
 	keep_error(r, configfs_rmdir(&t->fs, "%s", path));
 }
 
+static void remove_acl(struct targets *t, int *r, const char *iqn, const char *initiator)
+{
+	char path[TARGET_NAME_MAX * 2 + 64];
+
+	for (unsigned int lun = 0; lun <= TARGET_LUNS; lun++) {
+		snprintf(path, sizeof(path), "iscsi/%s/tpgt_1/acls/%s/lun_%u", iqn, initiator, lun);
+		if (!lun || configfs_exists(&t->fs, "%s", path))
+			remove_lun(t, r, path);
+	}
+	keep_error(r, configfs_rmdir(&t->fs, "iscsi/%s/tpgt_1/acls/%s", iqn, initiator));
+}
+
+static void remove_backstore(struct targets *t, const char *id, int *r)
+{
+	keep_error(r, configfs_rmdir(&t->fs, HBA "/%s", id));
+}
+
 static int take_down(struct targets *t, const char *iqn, const char *id)
 {
 	struct names acls = {}, portals = {};
-	char path[TARGET_NAME_MAX * 2 + 64];
+	char path[TARGET_NAME_MAX + 64];
 	int r = 0;
 
 	now_doing(t, REMOVING, id);
 	if (*iqn && configfs_exists(&t->fs, "iscsi/%s", iqn)) {
 		keep_error(&r, configfs_write(&t->fs, "0", "iscsi/%s/tpgt_1/enable", iqn));
 		configfs_list(&t->fs, take_name, &acls, "iscsi/%s/tpgt_1/acls", iqn);
-		for (unsigned int i = 0; i < acls.count; i++) {
-			snprintf(path, sizeof(path), "iscsi/%s/tpgt_1/acls/%s/lun_0", iqn,
-				 acls.name[i]);
-			remove_lun(t, &r, path);
-			keep_error(&r, configfs_rmdir(&t->fs, "iscsi/%s/tpgt_1/acls/%s", iqn,
-						      acls.name[i]));
+		for (unsigned int i = 0; i < acls.count; i++)
+			remove_acl(t, &r, iqn, acls.name[i]);
+		for (unsigned int lun = 0; lun <= TARGET_LUNS; lun++) {
+			snprintf(path, sizeof(path), "iscsi/%s/tpgt_1/lun/lun_%u", iqn, lun);
+			if (!lun || configfs_exists(&t->fs, "%s", path))
+				remove_lun(t, &r, path);
 		}
-		snprintf(path, sizeof(path), "iscsi/%s/tpgt_1/lun/lun_0", iqn);
-		remove_lun(t, &r, path);
 		configfs_list(&t->fs, take_name, &portals, "iscsi/%s/tpgt_1/np", iqn);
 		for (unsigned int i = 0; i < portals.count; i++)
 			keep_error(&r, configfs_rmdir(&t->fs, "iscsi/%s/tpgt_1/np/%s", iqn,
@@ -468,8 +541,8 @@ static int take_down(struct targets *t, const char *iqn, const char *id)
 		keep_error(&r, configfs_rmdir(&t->fs, "iscsi/%s/tpgt_1", iqn));
 		keep_error(&r, configfs_rmdir(&t->fs, "iscsi/%s", iqn));
 	}
-	if (*id && configfs_exists(&t->fs, HBA "/%s", id))
-		keep_error(&r, configfs_rmdir(&t->fs, HBA "/%s", id));
+	if (*id)
+		each_backstore(t, id, remove_backstore, &r);
 	now_doing(t, IDLE, "");
 	return r;
 }
@@ -491,11 +564,12 @@ int target_remove(struct targets *t, const char *iqn, const char *id, char error
 
 int target_touch(struct targets *t, const struct target_disk *d, char error[TARGET_ERROR_MAX])
 {
+	struct target_lun lun = lun_0(d);
 	int r, taken;
 
 	error[0] = '\0';
 	pthread_mutex_lock(&t->turn);
-	r = add_backstore(t, d, error);
+	r = add_backstore(t, &lun, error);
 	taken = take_down(t, "", d->id);
 	pthread_mutex_unlock(&t->turn);
 	if (!r && taken) {
@@ -545,14 +619,14 @@ int target_session(struct targets *t, const char *iqn, struct target_session *re
 }
 
 /* The name of the backstore that a LUN's link leads to. */
-static void find_backstore(const struct targets *t, const char *iqn, char id[TARGET_ID_MAX])
+static void find_backstore(const struct targets *t, const char *iqn, unsigned int lun, char id[TARGET_ID_MAX])
 {
 	char path[CONFIGFS_PATH_MAX], to[CONFIGFS_PATH_MAX];
 	struct dirent *entry;
 	DIR *dir;
 
 	id[0] = '\0';
-	if (snprintf(path, sizeof(path), "%s/iscsi/%s/tpgt_1/lun/lun_0", t->fs.root, iqn) >=
+	if (snprintf(path, sizeof(path), "%s/iscsi/%s/tpgt_1/lun/lun_%u", t->fs.root, iqn, lun) >=
 	    (int)sizeof(path))
 		return;
 	dir = opendir(path);
@@ -592,7 +666,7 @@ static void look_at_target(void *arg, const char *iqn)
 	if (strncmp(iqn, e->prefix, strlen(e->prefix)))
 		return;
 	snprintf(found.iqn, sizeof(found.iqn), "%s", iqn);
-	find_backstore(e->t, iqn, found.id);
+	find_backstore(e->t, iqn, 0, found.id);
 	configfs_list(&e->t->fs, take_name, &acls, "iscsi/%s/tpgt_1/acls", iqn);
 	if (acls.count == 1) {
 		snprintf(found.initiator, sizeof(found.initiator), "%s", acls.name[0]);
@@ -615,12 +689,13 @@ int target_each(struct targets *t, const char *prefix,
 static void note_served(void *arg, const char *iqn)
 {
 	struct each *e = arg;
-	char(*more)[TARGET_ID_MAX] = reallocarray(e->served, e->served_count + 1, sizeof(*more));
+	char(*more)[TARGET_ID_MAX] = reallocarray(e->served, e->served_count + TARGET_LUNS + 1, sizeof(*more));
 
 	if (!more)
 		return;
 	e->served = more;
-	find_backstore(e->t, iqn, more[e->served_count++]);
+	for (unsigned int lun = 0; lun <= TARGET_LUNS; lun++)
+		find_backstore(e->t, iqn, lun, more[e->served_count++]);
 }
 
 static void look_at_backstore(void *arg, const char *id)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * LIO targets through configfs, of which this is the only writer: for one PC's disk a TCMU
- * backstore, an IQN of its own with one portal group, one ACL with CHAP, one LUN. Nobody but that
- * initiator with that secret can log in.
+ * LIO targets through configfs, of which this is the only writer: for each disk of a PC a TCMU
+ * backstore, an IQN of its own with one portal group, one ACL with CHAP, a LUN for each disk. Nobody
+ * but that initiator with that secret can log in.
  *
  * The calls block, some of them for as long as tcmu-runner takes: they are made on a helper thread,
  * one at a time (target_add and target_remove take turns by themselves). target_rescue() is the way
@@ -20,8 +20,19 @@
 #define TARGET_SECRET_MAX 17  /* with NUL: Windows wants 12 to 16 characters */
 #define TARGET_ERROR_MAX  320
 
+#define TARGET_LUNS	  4	/* further disks of a target, LUN 1 to 4 */
+
 struct targets;
 
+/* Another disk of the same PC. */
+struct target_lun {
+	char id[TARGET_ID_MAX];
+	char serial[40];
+	uint64_t size; /* bytes */
+	bool read_only;
+};
+
+/* ID is CLIENT-LUN: what differs in LUN only belongs to the same target. */
 struct target_disk {
 	char id[TARGET_ID_MAX];
 	char iqn[TARGET_NAME_MAX];
@@ -31,6 +42,8 @@ struct target_disk {
 	char serial[40]; /* a UUID: what the guest knows its disk by; stays the same over boots */
 	uint64_t size;   /* bytes */
 	uint16_t port;
+	struct target_lun lun[TARGET_LUNS]; /* the first is LUN 1 */
+	unsigned int luns;
 };
 
 /*

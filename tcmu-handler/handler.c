@@ -19,6 +19,7 @@
 
 #include "tcmu-handler/conf.h"
 #include "tcmu-handler/engine.h"
+#include "tcmu-handler/patch.h"
 #include "tcmu-handler/tcmur_abi.h"
 
 #define DATA_PROTECT            0x07
@@ -397,6 +398,16 @@ static int open_disk(struct disk **ret, const char *id, struct engine_error *err
 	}
 	if (!r) {
 		r = disk_open(ret, the.engine, config, err);
+		if (!r) {
+			const char *note;
+
+			r = patch_apply(*ret, conf_run_dir(), config, &note, err);
+			if (note)
+				tcmu_warn_message(NULL, __func__, __LINE__, "%s starts without what was to be in its write-back: %s.\n",
+						  config->client, note);
+			if (r)
+				disk_close(*ret);
+		}
 		if (r < 0) {
 			pthread_mutex_lock(&the.lock);
 			the.disks--;

@@ -84,6 +84,7 @@ struct overlay {
 	uint64_t epoch;
 	uint64_t size;
 	bool keep;
+	bool fresh; /* it was empty when it was opened */
 
 	pthread_mutex_t lock; /* all below */
 	struct map map;

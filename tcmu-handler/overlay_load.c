@@ -508,6 +508,7 @@ static int open_place(struct overlay *ov, const struct overlay_params *p, struct
 
 	if (r < 0)
 		return r;
+	ov->fresh = reset;
 	ov->epoch = reset ? store_new_id(s) : old_epoch;
 	fill_header(&header, p, s, ov->epoch);
 	if (!reset) {

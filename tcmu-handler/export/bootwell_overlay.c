@@ -2,7 +2,7 @@
 /*
  * bootwell-overlay: reads what one client has written out of the write-back store, for a commit.
  *
- *	bootwell-overlay STORE OVERLAY [--summary]
+ *	bootwell-overlay STORE OVERLAY [--summary | --ranges]
  *
  * STORE is the file (or disk), OVERLAY the UUID. The overlay must not be open: its target is gone, so everything is in the
  * store and nothing moves it; the store itself may be in use for other clients. Nothing is ever written: the engine's code
@@ -10,8 +10,8 @@
  *
  * Output, little-endian: 64 bytes "BWOVRLY1", u64 size of the disk, u64 bytes that differ from the base, u32 ranges, 36 bytes
  * of zeros; 256 bytes: the generation that the overlay lies on, NUL-terminated. Then, unless --summary, ranges in ascending
- * order: u64 offset, u32 length (1 to 4 MiB, multiple of 512), u32 kind: 1 data follow, 2 zeros; at last a range of offset
- * UINT64_MAX, length 0, kind 0: without it the output is not whole.
+ * order: u64 offset, u32 length (1 to 4 MiB, multiple of 512), u32 kind: 1 data follow, 2 zeros, with --ranges always 3, and
+ * nothing follows; at last a range of offset UINT64_MAX, length 0, kind 0: without it the output is not whole.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -267,7 +267,19 @@ static int read_range(struct overlay *ov, uint64_t offset, uint32_t length, uint
 	return r;
 }
 
-/* A run of sectors that the overlay has, at most PIECE long; at a block boundary the next block may go on. */
+static int put_content(struct overlay *ov, uint64_t start, uint32_t length, uint8_t *data)
+{
+	int r = read_range(ov, start, length, data);
+
+	if (r)
+		return r;
+	if (data[0] == 0 && memcmp(data, data + 1, length - 1) == 0)
+		return put_range(start, length, 2);
+	r = put_range(start, length, 1);
+	return r ? r : put(data, length);
+}
+
+/* A run of sectors that the overlay has, at most PIECE long; at a block boundary the next block may go on. data NULL: ranges only. */
 static int dump(struct overlay *ov, uint8_t *data)
 {
 	uint64_t size = ov->size, at = 0, start;
@@ -288,13 +300,7 @@ static int dump(struct overlay *ov, uint8_t *data)
 				break;
 		}
 		length = (uint32_t)(at - start);
-		r = read_range(ov, start, length, data);
-		if (r)
-			break;
-		if (data[0] == 0 && memcmp(data, data + 1, length - 1) == 0)
-			r = put_range(start, length, 2);
-		else if (!(r = put_range(start, length, 1)))
-			r = put(data, length);
+		r = data ? put_content(ov, start, length, data) : put_range(start, length, 3);
 	}
 	return r ? r : put_range(UINT64_MAX, 0, 0);
 }
@@ -318,7 +324,9 @@ static int parse_uuid(const char *text, uint8_t ret[16])
 	return n == 16 ? 0 : -EINVAL;
 }
 
-static int output(struct opened *o, bool summary)
+enum what { EVERYTHING, SUMMARY, RANGES };
+
+static int output(struct opened *o, enum what what)
 {
 	uint8_t head[64] = "BWOVRLY1", *data = malloc(PIECE);
 	char generation[256] = "";
@@ -335,8 +343,8 @@ static int output(struct opened *o, bool summary)
 		r = put(head, sizeof(head));
 	if (!r)
 		r = put(generation, sizeof(generation));
-	if (!r && !summary)
-		r = dump(o->ov, data);
+	if (!r && what != SUMMARY)
+		r = dump(o->ov, what == RANGES ? NULL : data);
 	if (!r && fflush(stdout))
 		r = -errno;
 	free(data);
@@ -346,12 +354,15 @@ static int output(struct opened *o, bool summary)
 int main(int argc, char **argv)
 {
 	struct engine_error err = {""};
+	enum what what = EVERYTHING;
 	struct opened o;
 	uint8_t uuid[16];
 	int r = -EAGAIN;
 
-	if (argc < 3 || parse_uuid(argv[2], uuid) < 0 || (argc == 4 && strcmp(argv[3], "--summary")) || argc > 4) {
-		fprintf(stderr, "usage: bootwell-overlay STORE OVERLAY [--summary]\n");
+	if (argc == 4)
+		what = !strcmp(argv[3], "--summary") ? SUMMARY : !strcmp(argv[3], "--ranges") ? RANGES : EVERYTHING;
+	if (argc < 3 || parse_uuid(argv[2], uuid) < 0 || (argc == 4 && what == EVERYTHING) || argc > 4) {
+		fprintf(stderr, "usage: bootwell-overlay STORE OVERLAY [--summary | --ranges]\n");
 		return 2;
 	}
 	for (unsigned int i = 0; r && r != -ENOENT && i < TRIES; i++) {
@@ -365,7 +376,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", err.text);
 		return r == -ENOENT ? 3 : 1;
 	}
-	r = output(&o, argc == 4);
+	r = output(&o, what);
 	if (r)
 		fprintf(stderr, "The write-back cannot be read: %s.\n", strerror(-r));
 	opened_done(&o);

@@ -39,6 +39,7 @@ size = 64M
 file = one.raw
 [group default]
 image = one
+computer-name = yes
 [client DESK]
 mac = 02:00:00:00:00:01
 END
@@ -94,8 +95,23 @@ refuse "what the configuration names cannot be removed" bootwell image remove on
 check "what nobody uses can" bootwell image remove seven
 check "its file stays" test -e "$TMP/images/two.raw"
 
-# --- verify
+# --- a super client
 bootwell image add xp two.raw
+check "a PC becomes the super client of an image" bootwell client set DESK --update-image xp
+check "it is shown" sh -c "'$O/bootwell' client show DESK | grep -q 'updates image *xp'"
+refuse "nothing that it updates can be removed" bootwell image remove xp
+check "with its name" says 'DESK'
+refuse "nor mended" bootwell image doctor xp --fix --yes
+check "until that has ended" says 'a client is updating image xp, and its work would be lost'
+refuse "nobody else can have it" bootwell client set DESK --update-image one
+refuse "there is nothing to commit yet" bootwell image commit xp --yes
+check "it gives up" bootwell client set DESK --update-image -
+refuse "and has nothing to give up any more" bootwell client set DESK --update-image -
+check "other settings may be written so, too" bootwell client set DESK --keep yes --image xp
+check "they are taken" sh -c "'$O/bootwell' client show DESK --json | jq -e '.keep and .images == [\"xp\"]' >/dev/null"
+"$O/bootwell" client set DESK --keep - --image - >/dev/null
+
+# --- verify
 check "an image that was added without a checksum gets one" bootwell image verify xp
 check "which it says" says 'this one is from now on'
 check "it is verified against it" bootwell image verify xp
@@ -140,4 +156,12 @@ check "rollback" bootwell image rollback win
 refuse "is one command" bootwell image doctor win
 check "a VHD when that is asked for" bootwell image doctor win --fix --yes --format vhd
 check "has that name" says 'generation 3 is win-3.vhd'
+
+# --- the PC's name
+"$O/bootwell" client set DESK image=win >/dev/null
+check "the PC starts from it" boot
+check "its name is to be written into its disk before" grep -q "$(printf 'BWOVRLY1')" "$TMP/run/disk/1-0.patch"
+check "as Windows has it" sh -c "tr -d '\\0' <'$TMP/run/disk/1-0.patch' | grep -qa DESK"
+check "an image without Windows is no reason to complain" sh -c "! grep -q 'computer name' '$TMP/daemon.log'"
+
 check "nothing half-made is left" sh -c "! ls '$TMP/images/.commit' | grep -q ."

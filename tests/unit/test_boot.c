@@ -779,6 +779,121 @@ static void test_boot_session(void)
 	close_rig(rig);
 }
 
+static bool lun_has(unsigned int lun, const char *line)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "grep -qx '%s' %s/disk/1-%u.conf", line, root, lun);
+	return system(command) == 0;
+}
+
+/* A PC's name goes into its write-back, by a doctor that says what to write; one that fails keeps no PC from its start. */
+static void test_boot_computer_name(void)
+{
+	struct rig *rig = open_rig("computer-name = yes\n[client PC102]\nmac = 02:00:00:00:00:66\ncomputer-name = no\n", false);
+	char path[128], error[BOOT_ERROR_MAX];
+
+	snprintf(path, sizeof(path), "%s/doctor", root);
+	make_file("doctor", "#!/bin/sh\necho \"$@\" >>$(dirname $0)/asked\n[ -e $(dirname $0)/bad ] && { echo torn >&2; exit 1; }\n"
+			    "[ -e $(dirname $0)/none ] && exit 3\necho patch\n", 0);
+	CU_ASSERT_EQUAL(chmod(path, 0755), 0);
+	setenv("BOOTWELL_DOCTOR", path, 1);
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && grep -q '^--computer-name PC101 one 1 [^ ]* /tmp/bootwell-boot.[^ ]* raw one.raw 0$' asked && "
+			       "[ \"$(cat disk/1-0.patch)\" = patch ] && rm disk/1-0.patch"), 0);
+	/* The same again: nobody is asked a second time. */
+	rig->scripts = 0;
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 1 ] && [ -e disk/1-0.patch ]"), 0);
+	/* Not while it updates an image: it would become everybody's name. */
+	CU_ASSERT_EQUAL(boot_session_begin(rig->boot, "PC101", "two", error), 0);
+	rig->scripts = 0;
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 1 ] && [ ! -e disk/1-0.patch ]"), 0);
+	/* Who does not want it. */
+	rig->scripts = 0;
+	dhcp(rig, 102, 0);
+	ask(rig, 102);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 1 ]"), 0);
+	/* No Windows; a doctor that fails. */
+	make_file("none", "", 0);
+	rig->scripts = 0;
+	dhcp(rig, 103, 0);
+	ask(rig, 103);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 2 ] && ! ls disk/*.patch"), 0);
+	make_file("bad", "", 0);
+	rig->scripts = 0;
+	dhcp(rig, 104, 0);
+	ask(rig, 104);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 3 ] && ! ls disk/*.patch"), 0);
+	unsetenv("BOOTWELL_DOCTOR");
+	close_rig(rig);
+}
+
+/* Game and data disks: of the group, until the client says otherwise. */
+static void test_boot_further_disks(void)
+{
+	struct rig *rig = open_rig("disks = two, three own, four keep\n[image three]\nfile = three.raw\n[image four]\nfile = four.raw\n"
+				   "[client PC103]\nmac = 02:00:00:00:00:67\ndisks = none\n", false);
+	char error[CATALOGUE_ERROR_MAX], line[64], overlay[40];
+
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NULL(strstr(rig->script[0], "sanboot")); /* three.raw is not there */
+	CU_ASSERT_PTR_NOT_NULL(strstr(look(rig, "PC101").boot.failure, "three"));
+	make_file("three.raw", "", 3 << 20);
+	make_file("four.raw", "", 4 << 20);
+	catalogue_sync(rig->catalogue, rig->config);
+	rig->scripts = 0;
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
+	CU_ASSERT(record_has("mode=discard"));
+	CU_ASSERT(lun_has(1, "mode=readonly"));
+	CU_ASSERT(lun_has(1, "generation=two 1 "));
+	CU_ASSERT(lun_has(1, "size=2097152"));
+	CU_ASSERT(lun_has(2, "mode=discard"));
+	CU_ASSERT(lun_has(3, "mode=keep"));
+	/* Each has a write-back of its own. */
+	snprintf(overlay, sizeof(overlay), "%s", look(rig, "PC101").client.overlay);
+	overlay[14] = 'a';
+	snprintf(line, sizeof(line), "overlay=%s", overlay);
+	CU_ASSERT(lun_has(2, line));
+	CU_ASSERT_FALSE(lun_has(3, line));
+	CU_ASSERT_TRUE(boot_uses_image(rig->boot, "three"));
+	CU_ASSERT_TRUE(boot_uses_generation(rig->boot, "three", 1));
+	CU_ASSERT_FALSE(boot_uses_generation(rig->boot, "three", 2));
+	CU_ASSERT_EQUAL(catalogue_remove(rig->catalogue, rig->config, "two", error), -EBUSY);
+	dhcp(rig, 103, 0);
+	rig->scripts = 0;
+	ask(rig, 103);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_EQUAL(system("test $(ls /tmp/bootwell-boot.*/disk/*-1.conf | wc -l) = 1"), 0);
+	/* With a new boot of the PC the records go, too. */
+	close_rig(rig);
+	rig = open_rig("[image three]\nfile = three.raw\n", true);
+	CU_ASSERT_TRUE(look(rig, "PC101").has_target);
+	rig->scripts = 0;
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	CU_ASSERT_EQUAL(system("ls /tmp/bootwell-boot.*/disk/*-[1-9].conf >/dev/null 2>&1 && exit 1; exit 0"), 0);
+	CU_ASSERT_FALSE(boot_uses_image(rig->boot, "three"));
+	close_rig(rig);
+}
+
 /* A PC that may upload gets the capture system until its image is there. */
 static void test_boot_capture(void)
 {
@@ -904,6 +1019,8 @@ int main(int argc, char **argv)
 		UNIT(test_boot_script_while_it_runs),
 		UNIT(test_boot_disk_lost),
 		UNIT(test_boot_session),
+		UNIT(test_boot_computer_name),
+		UNIT(test_boot_further_disks),
 		UNIT(test_boot_capture),
 		UNIT(test_boot_adopt),
 		UNIT(test_boot_cleanup),

@@ -107,6 +107,13 @@ static void begin(void)
 	model = calloc(1, SIZE + 4096);
 	fill(model, 6 << 20);		     /* the base: some data, the rest zero, something at the end */
 	fill(model + SIZE - 512, 512);
+	/* Two partitions: 4 MiB of NTFS at 1 MiB, 8 MiB of something at 6 MiB. */
+	memset(model + 446, 0, 64);
+	memcpy(model + 446, "\0\0\0\0\7\0\0\0\0\x08\0\0\0\x20\0\0", 16);
+	memcpy(model + 462, "\0\0\0\0\x83\0\0\0\0\x30\0\0\0\x40\0\0", 16);
+	memcpy(model + 510, "\x55\xaa", 2);
+	memcpy(model + (1 << 20) + 3, "NTFS    ", 8);
+	memset(model + (6 << 20) + 1024, 0, 512);
 	snprintf(command, sizeof(command), "%s/base.raw", folder);
 	fd = open(command, O_CREAT | O_RDWR, 0600);
 	CU_ASSERT_FATAL(fd >= 0);
@@ -217,6 +224,11 @@ static void commit_and_compare(enum image_format format, const char *file)
 	r = commit_look(&c);
 	CU_ASSERT_EQUAL(r, 0);
 	CU_ASSERT(c.changed > 1 << 20 && c.ranges > 10);
+	/* Each changed byte is in one partition, or in none. */
+	CU_ASSERT_EQUAL_FATAL(c.parts, 3);
+	CU_ASSERT(c.part[1].number == 1 && !strcmp(c.part[1].kind, "NTFS") && c.part[2].number == 2);
+	CU_ASSERT(c.part[0].changed && c.part[1].changed && c.part[2].changed);
+	CU_ASSERT_EQUAL(c.part[0].changed + c.part[1].changed + c.part[2].changed, c.changed);
 	r = commit_write(&c);
 	if (r)
 		printf("# %s\n", c.error);

@@ -115,13 +115,13 @@ static void test_config_everything(void)
 		"[clients]\nregister = no\nask-name = no\nname-pattern = LAB-%02u\n"
 		"[image one]\nfile = a/one.vhd\nformat = vhd\nsize = 40G\n[image two]\nfile = "
 		"two.raw\n"
-		"[group default]\nimage = one\nkeep = no\n"
+		"[group default]\nimage = one\nkeep = no\ndisks = two,one  keep\n"
 		"  [group teachers]\n  image = two, one\n  upload = yes ; indented lines are "
 		"lines\n"
 		"[client BOSS]\nmac = 02-00-00-00-00-01\nuuid = "
 		"00112233-4455-6677-8899-aabbccddeeff\n"
 		"circuit = \"port 7\"\naddress = 10.1.0.77\ngroup = teachers\nkeep = yes\nnbp-bios "
-		"= ipxe.pxe\n"
+		"= ipxe.pxe\ndisks = none\n"
 		"nbp-uefi = sub/ipxe.efi\noption.12 = boss\n");
 	const struct config_client *boss = &c->client[0];
 	static const uint8_t wire[16] = {0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66,
@@ -145,6 +145,13 @@ static void test_config_everything(void)
 	CU_ASSERT_EQUAL(c->image_ram, 2ull << 30);
 	CU_ASSERT_STRING_EQUAL(c->client_name_pattern, "LAB-%02u");
 	CU_ASSERT_EQUAL(c->image[0].size_override, 40ull << 30);
+	CU_ASSERT_EQUAL(c->group[0].profile.disks, 2);
+	CU_ASSERT_STRING_EQUAL(c->group[0].profile.disk[0].image, "two");
+	CU_ASSERT_EQUAL(c->group[0].profile.disk[0].mode, CONFIG_DISK_READ_ONLY);
+	CU_ASSERT_STRING_EQUAL(c->group[0].profile.disk[1].image, "one");
+	CU_ASSERT_EQUAL(c->group[0].profile.disk[1].mode, CONFIG_DISK_KEEP);
+	CU_ASSERT(boss->profile.disks_given && !boss->profile.disks);
+	CU_ASSERT_FALSE(config_group_find(c, "teachers")->profile.disks_given);
 	CU_ASSERT_EQUAL(config_group_find(c, "teachers")->profile.images, 2);
 	CU_ASSERT_EQUAL(config_group_find(c, "teachers")->profile.upload, CONFIG_YES);
 	CU_ASSERT_EQUAL(config_group_find(c, "teachers")->profile.keep, CONFIG_UNSET);
@@ -256,6 +263,12 @@ static const struct {
 	{"[group default]\nimage = xp01\n",
 	 2,
 	 {"[group default]", "no image \"xp01\"", "[image xp01]"}},
+	{"[image one]\nfile = a\n[client X]\ndisks = oen own\n", 4, {"[client X]", "no image \"oen\"", "did you mean \"one\""}},
+	{"[image one]\nfile = a\n[client X]\ndisks = one writable\n", 4, {"disks", "read-only, own or keep"}},
+	{"[image one]\nfile = a\n[client X]\ndisks = one own keep\n", 4, {"disks", "read-only, own or keep"}},
+	{"[image one]\nfile = a\n[client X]\ndisks = one own, one\n", 4, {"disks", "twice"}},
+	{"[image a]\nfile = a\n[image b]\nfile = b\n[image c]\nfile = c\n[image d]\nfile = d\n[image e]\nfile = e\n"
+	 "[client X]\ndisks = a, b, c, d, e\n", 12, {"disks", "more than 4"}},
 	{"[client X]\ngroup = teachers\n", 2, {"no group \"teachers\""}},
 	{"[client X]\nmac = 01:00:5e:00:00:01\n", 2, {"group address"}},
 	{"[client X]\nmac = 02:00:00:00:01\n", 2, {"MAC address"}},

@@ -177,6 +177,12 @@ name desk-12 named.raw
 check "the same again is nothing" [ $? = 3 ]
 name desk-12 data.raw
 check "no Windows, no name" [ $? = 3 ]
+truncate -s 1M "$TMP/nothing.raw"
+name desk-12 nothing.raw
+check "nor on an empty disk" [ $? = 3 ]
+name desk-12 hiber.raw
+check "a Windows that sleeps is not named" [ $? = 1 ]
+check "which is said first" sh -c "head -1 '$TMP/out' | grep -q 'not shut down wholly'"
 
 # --- Linux
 # initrd FILE AUTO MODULES...: as Debian's, with microcode before it

@@ -27,7 +27,7 @@ struct tcmu_device {
 
 static struct tcmur_handler *registered;
 static char dir[] = "/tmp/bootwell-handler.XXXXXX";
-static char last_log[1024];
+static char last_log[1024], last_warning[1024];
 
 /* --- the runner --- */
 
@@ -131,7 +131,7 @@ int tcmu_sense_set_data(uint8_t *sense, uint8_t key, uint16_t asc_ascq)
 	return TCMU_STS_PASSTHROUGH_ERR;
 }
 
-#define LOGGER(name)                                                                               \
+#define LOGGER(name, to)                                                                           \
 	void name(struct tcmu_device *dev, const char *function, int line, const char *format,     \
 		  ...)                                                                             \
 	{                                                                                          \
@@ -139,12 +139,12 @@ int tcmu_sense_set_data(uint8_t *sense, uint8_t key, uint16_t asc_ascq)
                                                                                                    \
 		(void)dev, (void)function, (void)line;                                             \
 		va_start(args, format);                                                            \
-		vsnprintf(last_log, sizeof(last_log), format, args);                               \
+		vsnprintf(to, sizeof(to), format, args);                                           \
 		va_end(args);                                                                      \
 	}
-LOGGER(tcmu_err_message)
-LOGGER(tcmu_warn_message)
-LOGGER(tcmu_info_message)
+LOGGER(tcmu_err_message, last_log)
+LOGGER(tcmu_warn_message, last_warning)
+LOGGER(tcmu_info_message, last_log)
 
 /* --- commands --- */
 
@@ -461,6 +461,91 @@ static void test_handler_no_memory(void)
 	registered->close(&dev);
 }
 
+/* ID.patch as bootwell-doctor makes it: one sector of `fill` at sector 9. */
+static void write_patch(const char *name, const char *generation, uint8_t fill, bool whole)
+{
+	uint8_t text[64 + 256 + 16 + 512 + 16] = "BWOVRLY1";
+	char path[200];
+	FILE *f;
+
+	put_be(text + 8, __builtin_bswap64(SIZE), 8);
+	snprintf((char *)text + 64, 256, "%s", generation);
+	put_be(text + 320, __builtin_bswap64(9 * 512), 8);
+	put_be(text + 328, __builtin_bswap32(512), 4);
+	text[332] = 1;
+	memset(text + 336, fill, 512);
+	memset(text + 848, 0xff, 8);
+	snprintf(path, sizeof(path), "%s/disk/%s", dir, name);
+	f = fopen(path, "w");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	fwrite(text, 1, whole ? sizeof(text) : sizeof(text) - 16, f);
+	fclose(f);
+}
+
+static uint8_t ninth_sector(struct tcmu_device *dev)
+{
+	uint8_t data[512] = {};
+
+	CU_ASSERT_EQUAL(cdb16(dev, 0x88, 0, 9, 1, data, 512, NULL), TCMU_STS_OK);
+	return data[100];
+}
+
+/* What is to be in an empty write-back before the PC starts: once, and never over what a PC wrote. */
+static void test_handler_patch(void)
+{
+	struct tcmu_device p = {.config = "bootwell/p-0"};
+	uint8_t data[512], base;
+	char text[64];
+
+	write_disk("p-0", "keep", "base image.raw");
+	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
+	base = ninth_sector(&p);
+	registered->close(&p);
+	/* Not empty: it was opened before, so there may be something. */
+	write_patch("p-0.patch", "win 1", (uint8_t)(base + 1), true);
+	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
+	CU_ASSERT_EQUAL(ninth_sector(&p), base);
+	CU_ASSERT_FALSE(exists("disk/p-0.patch", text, sizeof(text)));
+	registered->close(&p);
+
+	/* Empty again by a reset. For another generation, or cut short: left out, and said. */
+	write_text("disk/p-0.conf", "client=PC\nsize=%u\noverlay=11111111-2222-3333-4444-000000000070\nmode=keep\n"
+		   "boot=aaaaaaaa-2222-3333-4444-555555555555\nreset=bbbbbbbb-2222-3333-4444-555555555555\ngeneration=win 1\n"
+		   "layer=raw %s base image.raw\n", SIZE, dir);
+	write_patch("p-0.patch", "win 2", (uint8_t)(base + 1), true);
+	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
+	CU_ASSERT_EQUAL(ninth_sector(&p), base);
+	CU_ASSERT_PTR_NOT_NULL(strstr(last_warning, "another generation"));
+	registered->close(&p);
+	write_patch("p-0.patching", "win 1", (uint8_t)(base + 1), false);
+	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
+	CU_ASSERT_EQUAL(ninth_sector(&p), base);
+	CU_ASSERT_PTR_NOT_NULL(strstr(last_warning, "is damaged"));
+	CU_ASSERT_FALSE(exists("disk/p-0.patching", text, sizeof(text)));
+	registered->close(&p);
+
+	/* One that a handler was at when it died is done again. */
+	write_patch("p-0.patching", "win 1", (uint8_t)(base + 1), true);
+	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
+	CU_ASSERT_EQUAL(ninth_sector(&p), (uint8_t)(base + 1));
+	CU_ASSERT_FALSE(exists("disk/p-0.patching", text, sizeof(text)));
+	memset(data, base + 2, sizeof(data));
+	CU_ASSERT_EQUAL(cdb16(&p, 0x8a, 0, 9, 1, data, 512, NULL), TCMU_STS_OK);
+	registered->close(&p);
+	CU_ASSERT_EQUAL_FATAL(registered->open(&p, true), 0);
+	CU_ASSERT_EQUAL(ninth_sector(&p), (uint8_t)(base + 2));
+	registered->close(&p);
+
+	/* A new boot in discard mode is an empty write-back. */
+	write_text("disk/p-0.conf", "client=PC\nsize=%u\noverlay=11111111-2222-3333-4444-000000000070\nmode=discard\n"
+		   "boot=cccccccc-2222-3333-4444-555555555555\ngeneration=win 1\nlayer=raw %s base image.raw\n", SIZE, dir);
+	write_patch("p-0.patch", "win 1", (uint8_t)(base + 3), true);
+	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
+	CU_ASSERT_EQUAL(ninth_sector(&p), (uint8_t)(base + 3));
+	CU_ASSERT_FALSE(exists("disk/p-0.patch", text, sizeof(text)));
+	registered->close(&p);
+}
+
 static void test_handler_counters(void)
 {
 	struct stats_disk s;
@@ -486,4 +571,4 @@ static void test_handler_counters(void)
 
 UNIT_MAIN(UNIT(test_handler_registers), UNIT(test_handler_refusals_leave_a_sentence),
 	  UNIT(test_handler_commands), UNIT(test_handler_read_only_and_discard),
-	  UNIT(test_handler_no_memory), UNIT(test_handler_counters))
+	  UNIT(test_handler_no_memory), UNIT(test_handler_patch), UNIT(test_handler_counters))

@@ -208,6 +208,66 @@ static void test_target_add_takes_back(void)
 	}
 }
 
+/* Further disks: LUNs of the same target, one of them only to read; all of it goes again. */
+static void test_target_luns(void)
+{
+	static const char *const order[] = {
+		"write " BACK "/enable 1",
+		"write core/user_0/12-1/enable 1",
+		"write core/user_0/12-2/enable 1",
+		"link " TPG "/lun/lun_0/",
+		"link " TPG "/lun/lun_1/12-1",
+		"link " TPG "/lun/lun_2/12-2",
+		"link " ACL "/lun_0/",
+		"link " ACL "/lun_1/",
+		"write " ACL "/lun_1/write_protect 1",
+		"link " ACL "/lun_2/",
+		"write " TPG "/enable 1",
+		NULL,
+	};
+	struct target_disk d = disk;
+	char error[TARGET_ERROR_MAX];
+	struct trace trace;
+	struct targets *t = begin(&trace);
+	unsigned int steps;
+
+	d.luns = 2;
+	d.lun[0] = (struct target_lun){.id = "12-1", .serial = "5f9d3c1e-0000-9000-8000-000000000001", .size = 1 << 20, .read_only = true};
+	d.lun[1] = (struct target_lun){.id = "12-2", .serial = "5f9d3c1e-0000-a000-8000-000000000001", .size = 2 << 20};
+	CU_ASSERT_EQUAL(target_add(t, &d, error), 0);
+	expect_order(&trace, order);
+	CU_ASSERT(find(&trace, "write " ACL "/lun_0/write_protect") < 0);
+	CU_ASSERT(find(&trace, "write " ACL "/lun_2/write_protect") < 0);
+	steps = trace.calls;
+	/* Who removes it knows of its first disk only. */
+	CU_ASSERT_EQUAL(target_remove(t, d.iqn, d.id, error), 0);
+	CU_ASSERT_EQUAL(leftovers(), 0);
+	targets_free(t);
+	for (unsigned int i = 1; i <= steps; i++) {
+		t = begin(&trace);
+		trace.fail_at = i;
+		CU_ASSERT(target_add(t, &d, error) < 0);
+		CU_ASSERT_EQUAL(leftovers(), 0);
+		if (leftovers())
+			printf("# left behind after a failure of: %s\n", trace.line[i - 1]);
+		targets_free(t);
+	}
+}
+
+static void test_target_touch(void)
+{
+	char error[TARGET_ERROR_MAX];
+	struct trace trace;
+	struct targets *t = begin(&trace);
+
+	CU_ASSERT_EQUAL(target_touch(t, &disk, error), 0);
+	CU_ASSERT(find(&trace, "write " BACK "/enable 1") >= 0);
+	CU_ASSERT(find(&trace, "rmdir " BACK) > find(&trace, "write " BACK "/enable 1"));
+	CU_ASSERT(find(&trace, "mkdir " IQN) < 0);
+	CU_ASSERT_EQUAL(leftovers(), 0);
+	targets_free(t);
+}
+
 static void test_target_handler_reason(void)
 {
 	char error[TARGET_ERROR_MAX], path[256];
@@ -366,6 +426,8 @@ int main(int argc, char **argv)
 		UNIT(test_target_add_order),
 		UNIT(test_target_remove_order),
 		UNIT(test_target_add_takes_back),
+		UNIT(test_target_luns),
+		UNIT(test_target_touch),
 		UNIT(test_target_handler_reason),
 		UNIT(test_target_session),
 		UNIT(test_target_each_finds_what_is_left),
