@@ -111,7 +111,8 @@ void boot_session_drop(struct boot *boot, const struct store_session *session)
 	struct boot_disk_job *job = calloc(1, sizeof(*job));
 
 	/* Opened once with another `reset` than the one it remembers, it is empty: docs/handover.md. Not while the PC may use it. */
-	if (client && client->has_target && (client->logged_in || client->waiters || client->state != BOOT_OFF)) {
+	if (client && client->has_target &&
+	    (client->logged_in || client->waiters || (client->state != BOOT_OFF && client->state != BOOT_FAILED))) {
 		free(job);
 		return;
 	}

@@ -100,6 +100,12 @@ static unsigned int find_ids(const char *text, uint32_t *ret)
 	return kept;
 }
 
+unsigned int doctor_inf_ids(uint8_t *data, size_t length, uint32_t *ret)
+{
+	flatten(data, &length);
+	return is_net((const char *)data) ? find_ids((const char *)data, ret) : 0;
+}
+
 static void tell_ids(struct doctor *d, const char *name, const uint32_t *id, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i += LINE) {
@@ -116,6 +122,7 @@ static int look_at_file(void *arg, const char *name)
 {
 	static uint32_t id[DOCTOR_HARDWARE_MAX];
 	struct looking *l = arg;
+	unsigned int found;
 	size_t length, n = strlen(name);
 	char path[300];
 	uint8_t *data;
@@ -126,15 +133,11 @@ static int look_at_file(void *arg, const char *name)
 	/* With one byte behind it. */
 	if (doctor_ntfs_read(l->ntfs, path, DOCTOR_INF_MAX, &data, &length))
 		return 0;
-	flatten(data, &length);
-	if (is_net((char *)data)) {
-		unsigned int found = find_ids((char *)data, id);
-
-		l->drivers += found > 0;
-		l->ids += found;
-		if (l->d->options->cards)
-			tell_ids(l->d, name, id, found);
-	}
+	found = doctor_inf_ids(data, length, id);
+	l->drivers += found > 0;
+	l->ids += found;
+	if (l->d->options->cards)
+		tell_ids(l->d, name, id, found);
 	free(data);
 	return 0;
 }

@@ -41,6 +41,15 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return ftw->level ? remove(path) : 0;
 }
 
+/* A shell command there; its status. */
+static int in_root(const char *command)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "cd %s && { %s; }", root, command);
+	return system(text);
+}
+
 static void report(void *arg, const char *file, unsigned int line, const char *message)
 {
 	(void)arg;
@@ -726,6 +735,30 @@ static bool is_off(struct rig *rig)
 }
 
 /* The super client: a write-back of its own, kept, on one generation; nobody else; no commit while it may be at work. */
+/* What is done with the backstore that empties an ended session's write-back; called on the helper thread. */
+static struct {
+	int enabled, removed, record;
+} drop;
+
+static int see_drop(void *arg, const char *operation, const char *path, const char *value)
+{
+	(void)arg;
+	(void)value;
+	if (!strcmp(operation, "write") && !strcmp(path, "core/user_0/1-drop/enable")) {
+		__atomic_store_n(&drop.record, !in_root("grep -qx mode=keep disk/1-drop.conf"), __ATOMIC_SEQ_CST);
+		__atomic_store_n(&drop.enabled, 1, __ATOMIC_SEQ_CST);
+	}
+	if (!strcmp(operation, "rmdir") && !strcmp(path, "core/user_0/1-drop"))
+		__atomic_store_n(&drop.removed, 1, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static bool is_dropped(struct rig *rig)
+{
+	(void)rig;
+	return __atomic_load_n(&drop.removed, __ATOMIC_SEQ_CST);
+}
+
 static void test_boot_session(void)
 {
 	struct rig *rig = open_rig("", false);
@@ -770,8 +803,15 @@ static void test_boot_session(void)
 	CU_ASSERT(run_until(rig, one_script));
 	CU_ASSERT_PTR_NULL(strstr(rig->script[0], "sanboot"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(look(rig, "PC101").boot.failure, "lies on generation 1 of two"));
+	targets_trace(rig->targets, see_drop, NULL);
 	CU_ASSERT_EQUAL(boot_session_end(rig->boot, "two", error), 0);
+	/* The room that it took in the store is free at once, not only at its next session. */
+	CU_ASSERT(run_until(rig, is_dropped));
+	CU_ASSERT(drop.enabled && drop.record);
+	CU_ASSERT_NOT_EQUAL(in_root("ls disk/1-drop.conf 2>/dev/null"), 0);
+	targets_trace(rig->targets, NULL, NULL);
 	rig->scripts = 0;
+	dhcp(rig, 101, 0);
 	ask(rig, 101);
 	CU_ASSERT(run_until(rig, one_script));
 	CU_ASSERT_STRING_EQUAL(look(rig, "PC101").boot.image, "one");
@@ -801,41 +841,41 @@ static void test_boot_computer_name(void)
 	dhcp(rig, 101, 0);
 	ask(rig, 101);
 	CU_ASSERT(run_until(rig, one_script));
-	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && grep -q '^--computer-name PC101 one 1 [^ ]* /tmp/bootwell-boot.[^ ]* raw one.raw 0$' asked && "
+	CU_ASSERT_EQUAL(in_root("grep -q '^--computer-name PC101 one 1 [^ ]* [^ ]* raw one.raw 0$' asked && "
 			       "[ \"$(cat disk/1-0.patch)\" = patch ] && rm disk/1-0.patch"), 0);
 	/* The same again: nobody is asked a second time. */
 	rig->scripts = 0;
 	dhcp(rig, 101, 0);
 	ask(rig, 101);
 	CU_ASSERT(run_until(rig, one_script));
-	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 1 ] && [ -e disk/1-0.patch ]"), 0);
+	CU_ASSERT_EQUAL(in_root("[ $(wc -l <asked) = 1 ] && [ -e disk/1-0.patch ]"), 0);
 	/* Not while it updates an image: it would become everybody's name. */
 	CU_ASSERT_EQUAL(boot_session_begin(rig->boot, "PC101", "two", error), 0);
 	rig->scripts = 0;
 	dhcp(rig, 101, 0);
 	ask(rig, 101);
 	CU_ASSERT(run_until(rig, one_script));
-	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 1 ] && [ ! -e disk/1-0.patch ]"), 0);
+	CU_ASSERT_EQUAL(in_root("[ $(wc -l <asked) = 1 ] && [ ! -e disk/1-0.patch ]"), 0);
 	/* Who does not want it. */
 	rig->scripts = 0;
 	dhcp(rig, 102, 0);
 	ask(rig, 102);
 	CU_ASSERT(run_until(rig, one_script));
-	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 1 ]"), 0);
+	CU_ASSERT_EQUAL(in_root("[ $(wc -l <asked) = 1 ]"), 0);
 	/* No Windows; a doctor that fails. */
 	make_file("none", "", 0);
 	rig->scripts = 0;
 	dhcp(rig, 103, 0);
 	ask(rig, 103);
 	CU_ASSERT(run_until(rig, one_script));
-	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 2 ] && ! ls disk/*.patch"), 0);
+	CU_ASSERT_EQUAL(in_root("[ $(wc -l <asked) = 2 ] && ! ls disk/*.patch"), 0);
 	make_file("bad", "", 0);
 	rig->scripts = 0;
 	dhcp(rig, 104, 0);
 	ask(rig, 104);
 	CU_ASSERT(run_until(rig, one_script));
 	CU_ASSERT_PTR_NOT_NULL(strstr(rig->script[0], "sanboot"));
-	CU_ASSERT_EQUAL(system("cd /tmp/bootwell-boot.*/ && [ $(wc -l <asked) = 3 ] && ! ls disk/*.patch"), 0);
+	CU_ASSERT_EQUAL(in_root("[ $(wc -l <asked) = 3 ] && ! ls disk/*.patch"), 0);
 	unsetenv("BOOTWELL_DOCTOR");
 	close_rig(rig);
 }
@@ -880,7 +920,7 @@ static void test_boot_further_disks(void)
 	rig->scripts = 0;
 	ask(rig, 103);
 	CU_ASSERT(run_until(rig, one_script));
-	CU_ASSERT_EQUAL(system("test $(ls /tmp/bootwell-boot.*/disk/*-1.conf | wc -l) = 1"), 0);
+	CU_ASSERT_EQUAL(in_root("test $(ls disk/*-1.conf | wc -l) = 1"), 0);
 	/* With a new boot of the PC the records go, too. */
 	close_rig(rig);
 	rig = open_rig("[image three]\nfile = three.raw\n", true);
@@ -889,7 +929,7 @@ static void test_boot_further_disks(void)
 	dhcp(rig, 101, 0);
 	ask(rig, 101);
 	CU_ASSERT(run_until(rig, one_script));
-	CU_ASSERT_EQUAL(system("ls /tmp/bootwell-boot.*/disk/*-[1-9].conf >/dev/null 2>&1 && exit 1; exit 0"), 0);
+	CU_ASSERT_EQUAL(in_root("ls disk/*-[1-9].conf >/dev/null 2>&1 && exit 1; exit 0"), 0);
 	CU_ASSERT_FALSE(boot_uses_image(rig->boot, "three"));
 	close_rig(rig);
 }
