@@ -109,6 +109,7 @@ struct boot_view {
 	bool has_target;
 	const char *image;           /* of its target */
 	const char *disk;            /* id of its disk */
+	const char *iqn;             /* of its target */
 	const char *session_address; /* "" no session */
 };
 void boot_each(struct boot *boot, void (*fn)(void *arg, const struct boot_view *view), void *arg);

@@ -30,6 +30,7 @@ static void view(struct boot *boot, struct boot_client *client,
 		.has_target = client->has_target,
 		.image = client->has_target ? client->image : "",
 		.disk = client->has_target ? client->disk : "",
+		.iqn = client->has_target ? client->iqn : "",
 		.session_address = client->session_address,
 	};
 

@@ -29,6 +29,8 @@ struct boot_poll_item {
 	int error;
 	struct target_session session;
 	uint64_t first_read_ns;
+	uint64_t settled_ns; /* 0: it still boots, or has not begun to read */
+	uint64_t idle_gaps, idle_ns, idle_longest_ns;
 	uint64_t seen_ns; /* CLOCK_REALTIME */
 	char disk_error[200];	/* why tcmu-runner could not open the disk again, "": it could */
 };
@@ -59,6 +61,26 @@ static void read_disk_error(const char *run, struct boot_poll_item *item)
 	item->disk_error[strcspn(item->disk_error, "\n")] = '\0';
 }
 
+/*
+ * The handler notes the end of a boot when the first command after it comes; a PC that stays silent has settled all the
+ * same.
+ */
+static uint64_t settled(const struct stats_disk *s, uint64_t now_ns)
+{
+	if (s->boot_end_ns || !s->first_read_ns)
+		return s->boot_end_ns;
+	return s->last_io_ns && now_ns > s->last_io_ns + STATS_SILENCE_NS ? s->last_io_ns : 0;
+}
+
+static void take_stats(struct boot_poll_item *item, const struct stats_disk *s)
+{
+	item->first_read_ns = s->first_read_ns;
+	item->settled_ns = settled(s, boot_realtime_ns());
+	item->idle_gaps = s->boot_gaps;
+	item->idle_ns = s->boot_gap_ns;
+	item->idle_longest_ns = s->boot_gap_longest_ns;
+}
+
 static int poll_work(void *arg)
 {
 	struct boot_poll *poll = arg;
@@ -69,7 +91,7 @@ static int poll_work(void *arg)
 
 		item->error = target_session(poll->targets, item->iqn, &item->session);
 		if (!disk_stats_read(poll->run, item->disk, &stats))
-			item->first_read_ns = stats.first_read_ns;
+			take_stats(item, &stats);
 		read_disk_error(poll->run, item);
 		item->seen_ns = boot_realtime_ns();
 	}
@@ -122,6 +144,13 @@ static void take_item(struct boot *boot, const struct boot_poll_item *item)
 	if (!client->steps.first_read_ns && item->first_read_ns >= client->steps.script_ns &&
 	    client->steps.ready_ns)
 		client->steps.first_read_ns = item->first_read_ns;
+	if (!client->steps.settled_ns && client->steps.first_read_ns &&
+	    item->settled_ns >= client->steps.first_read_ns) {
+		client->steps.settled_ns = item->settled_ns;
+		client->steps.idle_gaps = item->idle_gaps;
+		client->steps.idle_ns = item->idle_ns;
+		client->steps.idle_longest_ns = item->idle_longest_ns;
+	}
 	/* The first read comes after the login, which we may have seen a little later than it was.
 	 */
 	if (client->steps.first_read_ns && client->steps.login_ns > client->steps.first_read_ns)

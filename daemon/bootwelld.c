@@ -26,6 +26,7 @@
 
 #include "daemon/boot_disk.h"
 #include "daemon/bootwelld.h"
+#include "daemon/kernel_stats.h"
 #include "daemon/known_images.h"
 #include "daemon/log.h"
 
@@ -120,6 +121,7 @@ int daemon_reload(struct daemon *d)
 	tftp_server_reload(d->tftp, now);
 	d->config = now;
 	d->config_read = time(NULL);
+	monitor_reload(d->monitor);
 	config_free(old);
 	log_notice("read %s again", now->file);
 	sd_notify(0, "READY=1\nSTATUS=serving");
@@ -415,6 +417,7 @@ static void close_all(struct extras *x)
 	loop_source_free(x->watchdog);
 	loop_source_free(x->scan);
 	loop_source_free(x->retry);
+	monitor_stop(d->monitor);
 	dhcp_scan_free(d->scan);
 	dhcp_server_free(d->dhcp); /* commits what it has, which may register PCs with boot */
 	upload_service_stop(d->uploads);
@@ -428,6 +431,9 @@ static void close_all(struct extras *x)
 		target_rescue(d->targets,
 			      5); /* a helper thread that hangs in the kernel would hang the stop */
 	loop_free(d->loop);
+	monitor_free(d->monitor);
+	if (d->bpf_counting >= 0)
+		close(d->bpf_counting);
 	upload_service_free(d->uploads);
 	commit_service_free(d->commits);
 	targets_free(d->targets);
@@ -453,10 +459,13 @@ static int serve(struct daemon *d)
 		r = loop_new(&d->loop);
 	if (!r)
 		r = open_services(d);
+	d->bpf_counting = kernel_bpf_count(); /* only with SYS_ADMIN, which bootwell.service does not give: there it is a sysctl */
 	if (!r)
 		r = drop_privileges(d->config);
 	if (!r)
 		r = open_events(&x);
+	if (!r)
+		r = monitor_new(&d->monitor, d); /* its files are those of the user that we are then */
 	if (!r) {
 		r = commit_service_new(&d->commits, &(struct commit_parts){.loop = d->loop, .boot = d->boot,
 									   .catalogue = d->catalogue, .store = d->store,
@@ -509,7 +518,7 @@ static int take_options(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
 	struct options o = {.config = DEFAULT_CONFIG};
-	struct daemon d = {};
+	struct daemon d = {.bpf_counting = -1};
 	int r;
 
 	r = take_options(argc, argv, &o);

@@ -14,6 +14,7 @@
 #include "daemon/dhcp_server.h"
 #include "daemon/http.h"
 #include "daemon/loop.h"
+#include "daemon/monitor.h"
 #include "daemon/netif.h"
 #include "daemon/store.h"
 #include "daemon/target.h"
@@ -32,6 +33,8 @@ struct daemon {
 	struct tftp_server *tftp;
 	struct http *http;    /* NULL: its port is taken */
 	struct http *control; /* the unix socket */
+	struct monitor *monitor; /* NULL: not yet, or no memory for it */
+	int bpf_counting;        /* kernel_bpf_count(), or -errno */
 	struct commit_service *commits;
 	struct upload_service *uploads; /* NULL: its port is taken, or the folder of images is not there */
 	char upload_problem[512];       /* why; "" */

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/cli.h"
 #include "daemon/cli_private.h"
@@ -135,9 +137,11 @@ static int write_textfile(const char *folder, const char *text)
 	good = file && fputs(text, file) >= 0;
 	if (file && fclose(file))
 		good = false;
-	if (good && !rename(beside, path))
+	if (good && !chmod(beside, 0644) && !rename(beside, path))
 		return CLI_OK;
 	fprintf(stderr, "bootwell: cannot write %s: %m\n", path);
+	if (file)
+		unlink(beside);
 	return CLI_FAILED;
 }
 

@@ -81,7 +81,9 @@ static void empty_plain(const char *path)
 		    (!strcmp(entry->d_name, "attrib") || !strcmp(entry->d_name, "param") ||
 		     !strcmp(entry->d_name, "auth") || !strcmp(entry->d_name, "wwn") ||
 		     !strcmp(entry->d_name, "acls") || !strcmp(entry->d_name, "lun") ||
-		     !strcmp(entry->d_name, "np") || !strcmp(entry->d_name, "action"))) {
+		     !strcmp(entry->d_name, "np") || !strcmp(entry->d_name, "action") ||
+		     !strcmp(entry->d_name, "statistics") || !strcmp(entry->d_name, "fabric_statistics") ||
+		     !strncmp(entry->d_name, "iscsi_", 6) || !strncmp(entry->d_name, "scsi_", 5))) {
 			char inner[CONFIGFS_PATH_MAX + 300];
 
 			snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);

@@ -21,7 +21,6 @@
 #include "daemon/bootwelld.h"
 #include "daemon/config_value.h"
 #include "daemon/log.h"
-#include "daemon/metrics.h"
 #include "daemon/page.h"
 #include "daemon/status.h"
 #include "daemon/wake.h"
@@ -160,22 +159,6 @@ static void get_nbp(struct daemon *d, struct http_request *request, const char *
 	if (fd >= 0)
 		close(fd);
 	refuse(request, 404, "there is no such boot program");
-}
-
-/* --- looking ---------------------------------------------------------------------------------- */
-
-static void get_metrics(struct daemon *d, struct http_request *request)
-{
-	struct metrics_text m;
-
-	metrics_text_init(&m);
-	metrics_write(d, &m);
-	if (m.failed || !m.text)
-		http_reply(request, 500, "text/plain", "out of memory\n", 14);
-	else
-		http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", m.text,
-			   m.length);
-	metrics_text_done(&m);
 }
 
 /* --- clients ---------------------------------------------------------------------------------- */
@@ -622,11 +605,11 @@ static void on_get(struct daemon *d, struct http_request *request, const char *p
 	else if (!strcmp(path, "/status"))
 		reply_json(request, 200, status_all(d));
 	else if (!strcmp(path, "/metrics"))
-		get_metrics(d, request);
+		monitor_scrape(d->monitor, d, request);
 	else if (!strcmp(path, "/api/clients"))
 		reply_json(request, 200, status_clients(d));
 	else if ((page = page_find(path)))
-		http_reply(request, 200, page->type, page->data, page->end - page->data);
+		http_reply_page(request, page->type, page->data, page->end - page->data);
 	else
 		refuse(request, 404, "there is nothing here; see /, /status and /metrics");
 }
@@ -637,6 +620,8 @@ static void on_post(struct daemon *d, struct http_request *request, const char *
 		refuse(request, 403, "changes need root's socket or the operator's token");
 	else if (!strcmp(path, "/api/dhcp/scan"))
 		control_scan(d, request);
+	else if (!strcmp(path, "/api/operator"))
+		reply_json(request, 200, json_pack("{s:b}", "operator", true)); /* the token is the right one */
 	else if (!strcmp(path, "/api/reload"))
 		daemon_reload(d)
 			? refuse(request, 400, d->config_refused)

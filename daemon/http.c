@@ -205,6 +205,20 @@ void http_reply(struct http_request *r, unsigned int status, const char *type, c
 		MHD_create_response_from_buffer(length, (void *)body, MHD_RESPMEM_MUST_COPY));
 }
 
+void http_reply_page(struct http_request *r, const char *type, const void *body, size_t length)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(length, (void *)body, MHD_RESPMEM_MUST_COPY);
+
+	if (response) {
+		MHD_add_response_header(response, "Content-Security-Policy",
+					"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+					"img-src data:; base-uri 'none'; frame-ancestors 'none'");
+		MHD_add_response_header(response, "X-Frame-Options", "DENY");
+		MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+	}
+	respond(r, 200, type, response);
+}
+
 void http_reply_file(struct http_request *r, int fd, uint64_t size)
 {
 	struct MHD_Response *response = MHD_create_response_from_fd64(size, fd);

@@ -39,6 +39,8 @@ bool http_is_local(const struct http_request *request);
 /* Answers, once. `body` is copied. */
 void http_reply(struct http_request *request, unsigned int status, const char *type,
 		const void *body, size_t length);
+/* A page, or a part of it: the browser takes scripts and styles from nowhere but here, and shows it in no other's frame. */
+void http_reply_page(struct http_request *request, const char *type, const void *body, size_t length);
 /* A file; takes `fd`. */
 void http_reply_file(struct http_request *request, int fd, uint64_t size);
 

@@ -17,12 +17,11 @@
 
 #include "daemon/log.h"
 
-#define LOG_LINE   1024
-#define LOG_RECENT 32
+#define LOG_RECENT 128
 
 static enum log_level log_max = LOG_LEVEL_INFO;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static char recent[LOG_RECENT][LOG_LINE];
+static struct log_entry recent[LOG_RECENT];
 static unsigned int recent_next, recent_count;
 
 void log_set_level(enum log_level level)
@@ -58,16 +57,15 @@ static const char *prefix_of(enum log_level level, char buffer[4])
 	return "";
 }
 
-static void remember(const char *text)
+static void remember(enum log_level level, const char *text)
 {
-	char when[32];
-	time_t now = time(NULL);
-	struct tm tm;
+	struct log_entry *entry;
 
-	localtime_r(&now, &tm);
-	strftime(when, sizeof(when), "%F %T", &tm);
 	pthread_mutex_lock(&log_lock);
-	snprintf(recent[recent_next], LOG_LINE, "%s %s", when, text);
+	entry = &recent[recent_next];
+	entry->time = time(NULL);
+	entry->level = level;
+	snprintf(entry->text, sizeof(entry->text), "%s", text);
 	recent_next = (recent_next + 1) % LOG_RECENT;
 	if (recent_count < LOG_RECENT)
 		recent_count++;
@@ -85,7 +83,7 @@ static void make_printable(char *text)
 
 static void log_write(enum log_level level, const char *format, va_list args)
 {
-	char text[LOG_LINE - 32], line[LOG_LINE], prefix[4];
+	char text[LOG_LINE], line[LOG_LINE + 32], prefix[4];
 	int n;
 
 	vsnprintf(text, sizeof(text), format, args);
@@ -94,8 +92,8 @@ static void log_write(enum log_level level, const char *format, va_list args)
 	if (n > 0 && write(STDERR_FILENO, line, n) < 0) {
 		/* nowhere left to say it */
 	}
-	if (level <= LOG_LEVEL_WARNING)
-		remember(text);
+	if (level <= LOG_LEVEL_NOTICE)
+		remember(level, text);
 }
 
 void log_message(enum log_level level, const char *format, ...)
@@ -135,15 +133,30 @@ void log_limited(struct log_limit *limit, uint32_t burst, enum log_level level, 
 	va_end(args);
 }
 
-const char *log_recent(unsigned int index)
+bool log_recent(unsigned int index, struct log_entry *ret)
 {
-	static char copy[LOG_LINE];
 	bool found;
 
 	pthread_mutex_lock(&log_lock);
 	found = index < recent_count;
 	if (found)
-		memcpy(copy, recent[(recent_next + LOG_RECENT - 1 - index) % LOG_RECENT], LOG_LINE);
+		*ret = recent[(recent_next + LOG_RECENT - 1 - index) % LOG_RECENT];
 	pthread_mutex_unlock(&log_lock);
-	return found ? copy : NULL;
+	return found;
+}
+
+const char *log_level_name(enum log_level level)
+{
+	switch (level) {
+	case LOG_LEVEL_ERROR:
+		return "error";
+	case LOG_LEVEL_WARNING:
+		return "warning";
+	case LOG_LEVEL_NOTICE:
+		return "notice";
+	case LOG_LEVEL_INFO:
+		return "info";
+	default:
+		return "debug";
+	}
 }

@@ -6,6 +6,7 @@
 #ifndef BOOTWELL_LOG_H
 #define BOOTWELL_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
@@ -30,7 +31,15 @@ struct log_limit {
 void log_limited(struct log_limit *limit, uint32_t burst, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* The last lines at WARNING or worse, newest first, for status; index 0..31; NULL past the last. */
-const char *log_recent(unsigned int index);
+#define LOG_LINE 1000 /* bytes of a message, with NUL */
+
+struct log_entry {
+	int64_t time; /* CLOCK_REALTIME, s */
+	enum log_level level;
+	char text[LOG_LINE];
+};
+/* The last messages at NOTICE or worse, newest first, for status; index 0..127; false past the last. */
+bool log_recent(unsigned int index, struct log_entry *ret);
+const char *log_level_name(enum log_level level); /* "error", "warning", ... */
 
 #endif

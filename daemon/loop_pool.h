@@ -8,7 +8,9 @@
 
 #include "daemon/loop.h"
 
-#define LOOP_POOL_THREADS 3
+/* Begun when they are needed. Four kinds of work may hang in the kernel (targets, looking at clients, a scrape, the files
+ * of counters); leases are committed here too, and must not wait for them. */
+#define LOOP_POOL_THREADS 6
 
 struct loop_pool;
 

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "daemon/disk_stats.h"
-#include "daemon/metrics.h"
+#include "daemon/metrics_private.h"
 
 static void write_server(struct daemon *d, struct metrics_text *m)
 {
@@ -127,188 +127,11 @@ static void write_boot(struct daemon *d, struct metrics_text *m)
 	metrics_count(m, s.waiting, NULL);
 }
 
-/* --- clients ---------------------------------------------------------------------------------- */
-
-struct client_metrics {
-	char name[16], image[64];
-	enum boot_state state;
-	struct store_boot boot;
-	bool has_disk;
-	struct stats_disk disk;
-};
-
-struct collect {
-	const char *run;
-	struct client_metrics *client;
-	size_t count, room;
-};
-
-static void collect_one(void *arg, const struct boot_view *v)
-{
-	struct collect *c = arg;
-	struct client_metrics *at;
-
-	if (c->count == c->room) {
-		size_t room = c->room ? 2 * c->room : 64;
-		struct client_metrics *more = reallocarray(c->client, room, sizeof(*more));
-
-		if (!more)
-			return;
-		c->client = more;
-		c->room = room;
-	}
-	at = &c->client[c->count++];
-	memset(at, 0, sizeof(*at));
-	snprintf(at->name, sizeof(at->name), "%s", v->client->name);
-	snprintf(at->image, sizeof(at->image), "%s", v->image);
-	at->state = v->state;
-	at->boot = *v->boot;
-	if (v->has_target)
-		at->has_disk = !disk_stats_read(c->run, v->disk, &at->disk);
-}
-
-static const char *const op_names[STATS_OPS] = {"read", "write", "flush", "unmap"};
-
-/* One family of a u64 for each operation of each disk. */
-static void write_ops(struct metrics_text *m, const struct collect *c, const char *name,
-		      const char *help, size_t offset)
-{
-	metrics_family(m, name, "counter", help);
-	for (size_t i = 0; i < c->count; i++) {
-		uint64_t values[STATS_OPS];
-
-		if (!c->client[i].has_disk)
-			continue;
-		memcpy(values, (const char *)&c->client[i].disk + offset, sizeof(values));
-		for (unsigned int op = 0; op < STATS_OPS; op++)
-			metrics_count(m, values[op], "client", c->client[i].name, "op",
-				      op_names[op], NULL);
-	}
-}
-
-static void write_gauge(struct metrics_text *m, const struct collect *c, const char *name,
-			const char *type, const char *help, size_t offset)
-{
-	metrics_family(m, name, type, help);
-	for (size_t i = 0; i < c->count; i++) {
-		uint64_t value;
-
-		if (!c->client[i].has_disk)
-			continue;
-		memcpy(&value, (const char *)&c->client[i].disk + offset, sizeof(value));
-		metrics_count(m, value, "client", c->client[i].name, NULL);
-	}
-}
-
-/*
- * Of the handler's 24 buckets every third: 4 us, 33 us, 262 us, 2 ms, 17 ms, 134 ms, 1 s and the
- * rest. Each client and operation would be 24 series otherwise, and 500 clients are scraped every
- * few seconds.
- */
-#define BUCKET_STEP 3
-
-static void write_buckets(struct metrics_text *m, const struct client_metrics *client,
-			  unsigned int op)
-{
-	const char *name = client->name, *op_name = op_names[op];
-	uint64_t sum = 0;
-	char le[32];
-
-	for (unsigned int b = 0; b < STATS_HISTOGRAM; b++) {
-		sum += client->disk.histogram[op][b];
-		if (b % BUCKET_STEP != BUCKET_STEP - 1)
-			continue;
-		snprintf(le, sizeof(le), "%.9g", (double)(1ull << (b + 10)) / 1e9);
-		metrics_suffix(m, "_bucket", sum, "client", name, "op", op_name, "le",
-			       b + 1 < STATS_HISTOGRAM ? le : "+Inf", NULL);
-	}
-	metrics_suffix(m, "_sum", client->disk.latency_ns[op] / 1e9, "client", name, "op", op_name,
-		       NULL);
-	metrics_suffix(m, "_count", sum, "client", name, "op", op_name, NULL);
-}
-_Static_assert(STATS_HISTOGRAM % BUCKET_STEP == 0, "the last bucket is the one without a bound");
-
-static void write_histogram(struct metrics_text *m, const struct collect *c)
-{
-	metrics_family(m, "bootwell_disk_latency_seconds", "histogram",
-		       "Time that a command took in the handler.");
-	for (size_t i = 0; i < c->count; i++)
-		for (unsigned int op = 0; c->client[i].has_disk && op < STATS_OPS; op++)
-			if (c->client[i].disk.ops[op])
-				write_buckets(m, &c->client[i], op);
-}
-
-static void write_boot_steps(struct metrics_text *m, const struct collect *c)
-{
-	static const struct {
-		const char *name;
-		size_t offset;
-	} steps[] = {
-		{"tftp", offsetof(struct store_boot, tftp_ns)},
-		{"ipxe", offsetof(struct store_boot, ipxe_ns)},
-		{"script", offsetof(struct store_boot, script_ns)},
-		{"ready", offsetof(struct store_boot, ready_ns)},
-		{"login", offsetof(struct store_boot, login_ns)},
-		{"first_read", offsetof(struct store_boot, first_read_ns)},
-	};
-
-	metrics_family(m, "bootwell_client_last_boot_step_seconds", "gauge",
-		       "Steps of the client's last boot, since its first DHCP packet.");
-	for (size_t i = 0; i < c->count; i++)
-		for (unsigned int k = 0; k < sizeof(steps) / sizeof(steps[0]); k++) {
-			const struct store_boot *boot = &c->client[i].boot;
-			uint64_t at;
-
-			memcpy(&at, (const char *)boot + steps[k].offset, sizeof(at));
-			if (at && boot->dhcp_ns && at >= boot->dhcp_ns)
-				metrics_value(m, (at - boot->dhcp_ns) / 1e9, "client",
-					      c->client[i].name, "step", steps[k].name, NULL);
-		}
-	metrics_family(m, "bootwell_client_last_boot_time_seconds", "gauge",
-		       "When the client's last boot began, since 1970.");
-	for (size_t i = 0; i < c->count; i++)
-		if (c->client[i].boot.script_ns)
-			metrics_value(m, c->client[i].boot.script_ns / 1e9, "client",
-				      c->client[i].name, NULL);
-}
-
-#define DISK(member) offsetof(struct stats_disk, member)
-
-static void write_clients(struct daemon *d, struct metrics_text *m)
-{
-	struct collect c = {.run = d->config->run_path};
-
-	boot_each(d->boot, collect_one, &c);
-	metrics_family(m, "bootwell_client_up", "gauge",
-		       "1 while the client is logged in to its disk.");
-	for (size_t i = 0; i < c.count; i++)
-		metrics_count(m, c.client[i].state == BOOT_RUNNING, "client", c.client[i].name,
-			      NULL);
-	write_boot_steps(m, &c);
-	write_ops(m, &c, "bootwell_disk_commands_total", "Commands completed.", DISK(ops));
-	write_ops(m, &c, "bootwell_disk_bytes_total", "Bytes of these commands.", DISK(bytes));
-	write_ops(m, &c, "bootwell_disk_errors_total", "Commands that failed.", DISK(errors));
-	write_histogram(m, &c);
-	write_gauge(m, &c, "bootwell_disk_opens_total", "counter",
-		    "Times that the handler opened the disk.", DISK(opens));
-	write_gauge(m, &c, "bootwell_disk_base_hit_bytes_total", "counter",
-		    "Bytes read from the shared image cache.", DISK(base_hit_bytes));
-	write_gauge(m, &c, "bootwell_disk_base_miss_bytes_total", "counter",
-		    "Bytes read from image files.", DISK(base_miss_bytes));
-	write_gauge(m, &c, "bootwell_disk_overlay_bytes", "gauge",
-		    "Bytes that the client's own writes occupy.", DISK(overlay_bytes));
-	write_gauge(m, &c, "bootwell_disk_store_write_bytes_total", "counter",
-		    "Bytes written to the store for the client.", DISK(store_write_bytes));
-	write_gauge(m, &c, "bootwell_disk_map_bytes", "gauge", "Memory of the overlay's map.",
-		    DISK(map_bytes));
-	free(c.client);
-}
-
-static void write_store(struct daemon *d, struct metrics_text *m)
+static void write_store(const char *run, struct metrics_text *m)
 {
 	struct stats_store s;
 
-	if (disk_stats_store(d->config->run_path, &s))
+	if (disk_stats_store(run, &s))
 		return;
 	metrics_family(m, "bootwell_store_size_bytes", "gauge",
 		       "Bytes of the write-back store that data may use.");
@@ -345,54 +168,95 @@ static void write_store(struct daemon *d, struct metrics_text *m)
 	metrics_count(m, s.cache_evictions, NULL);
 }
 
-static void count_image(void *arg, const struct store_image *image)
+/* --- images ----------------------------------------------------------------------------------- */
+
+struct images {
+	struct metrics_text *text;
+	enum { IMAGE_INFO, IMAGE_SIZE, IMAGE_FAILED, IMAGE_CHECKED } what;
+};
+
+static void write_image(void *arg, const struct store_image *image)
 {
-	struct metrics_text *m = arg;
+	const struct images *i = arg;
 	char generation[16];
 
-	if (!image->current)
-		return;
 	snprintf(generation, sizeof(generation), "%u", image->generation);
-	metrics_count(m, 1, "image", image->name, "generation", generation, "format", image->format,
-		      NULL);
+	if (i->what == IMAGE_INFO && image->current)
+		metrics_count(i->text, 1, "image", image->name, "generation", generation, "format",
+			      image->format, NULL);
+	if (i->what == IMAGE_SIZE && image->current)
+		metrics_count(i->text, image->virtual_size, "image", image->name, NULL);
+	if (i->what == IMAGE_FAILED && (image->current || image->checked))
+		metrics_count(i->text, image->check_failed, "image", image->name, "generation", generation, NULL);
+	if (i->what == IMAGE_CHECKED && image->checked)
+		metrics_count(i->text, (uint64_t)image->checked, "image", image->name, "generation", generation,
+			      NULL);
 }
 
-static void count_check(void *arg, const struct store_image *image)
+static void write_images(struct daemon *d, struct metrics_text *m)
 {
-	struct metrics_text *m = arg;
-	char generation[16];
+	struct images i = {.text = m, .what = IMAGE_INFO};
 
-	if (!image->current && !image->checked)
-		return;
-	snprintf(generation, sizeof(generation), "%u", image->generation);
-	metrics_count(m, image->check_failed, "image", image->name, "generation", generation, NULL);
+	metrics_family(m, "bootwell_image_info", "gauge", "Always 1; the images that new boots get.");
+	store_image_each(d->store, write_image, &i);
+	metrics_family(m, "bootwell_image_size_bytes", "gauge", "Size of the disk that it holds.");
+	i.what = IMAGE_SIZE;
+	store_image_each(d->store, write_image, &i);
+	metrics_family(m, "bootwell_image_check_failed", "gauge",
+		       "1 when the last check found that the image does not hold what it held when it was made.");
+	i.what = IMAGE_FAILED;
+	store_image_each(d->store, write_image, &i);
+	metrics_family(m, "bootwell_image_check_time_seconds", "gauge", "When the image was checked last, since 1970.");
+	i.what = IMAGE_CHECKED;
+	store_image_each(d->store, write_image, &i);
 }
 
-static void count_check_time(void *arg, const struct store_image *image)
-{
-	struct metrics_text *m = arg;
-	char generation[16];
+/* --- samples ---------------------------------------------------------------------------------- */
 
-	if (!image->checked)
-		return;
-	snprintf(generation, sizeof(generation), "%u", image->generation);
-	metrics_count(m, (uint64_t)image->checked, "image", image->name, "generation", generation, NULL);
-}
-
-void metrics_write(struct daemon *d, struct metrics_text *m)
+struct metrics_sample *metrics_sample_new(struct daemon *d, const struct metrics_device *device, unsigned int devices,
+					  metrics_see_fn see, void *see_arg)
 {
+	struct metrics_sample *s = calloc(1, sizeof(*s));
+	struct metrics_text *m;
+
+	if (!s)
+		return NULL;
+	m = &s->text;
+	metrics_text_init(m);
+	m->see = see;
+	m->see_arg = see_arg;
+	snprintf(s->run, sizeof(s->run), "%s", d->config->run_path);
+	s->targets = d->targets;
+	s->devices = devices < METRICS_DEVICES ? devices : METRICS_DEVICES;
+	memcpy(s->device, device, s->devices * sizeof(*device));
 	write_server(d, m);
 	write_dhcp(d, m);
 	write_tftp(d, m);
 	write_boot(d, m);
-	write_store(d, m);
-	metrics_family(m, "bootwell_image_info", "gauge",
-		       "Always 1; the images that new boots get.");
-	store_image_each(d->store, count_image, m);
-	metrics_family(m, "bootwell_image_check_failed", "gauge",
-		       "1 when the last check found that the image does not hold what it held when it was made.");
-	store_image_each(d->store, count_check, m);
-	metrics_family(m, "bootwell_image_check_time_seconds", "gauge", "When the image was checked last, since 1970.");
-	store_image_each(d->store, count_check_time, m);
-	write_clients(d, m);
+	write_images(d, m);
+	metrics_kernel_take(s, d);
+	metrics_clients_take(s, d->boot);
+	metrics_clients_write(s);
+	return s;
+}
+
+void metrics_sample_complete(struct metrics_sample *s)
+{
+	write_store(s->run, &s->text);
+	metrics_kernel_complete(s);
+	metrics_clients_complete(s);
+}
+
+const struct metrics_text *metrics_sample_text(const struct metrics_sample *s)
+{
+	return &s->text;
+}
+
+void metrics_sample_free(struct metrics_sample *s)
+{
+	if (!s)
+		return;
+	metrics_text_done(&s->text);
+	free(s->client);
+	free(s);
 }

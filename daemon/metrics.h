@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the daemon and the handler count, as Prometheus text. One prefix `bootwell_`, base units;
- * labels are names of clients and images from the state and fixed words, never text from a packet.
+ * What the daemon, the handler and the kernel count, as Prometheus text. One prefix `bootwell_`, base units; labels are
+ * names of clients and images from the state and fixed words, never text from a packet. docs/metrics.md has them all.
+ *
+ * A sample is taken in two steps: what is in memory, on the loop's thread; then the files of the handler and of the
+ * kernel, on a helper thread, because configfs may wait behind a target that is being removed.
  */
 #ifndef BOOTWELL_METRICS_H
 #define BOOTWELL_METRICS_H
@@ -9,6 +12,22 @@
 #include "daemon/bootwelld.h"
 #include "daemon/metrics_text.h"
 
-void metrics_write(struct daemon *d, struct metrics_text *m);
+#define METRICS_DEVICES 8 /* block devices, at most */
+
+/* A block device that something of ours lies on. */
+struct metrics_device {
+	char name[64];
+	char holds[40]; /* "state", "images", "store", several with a plus sign between */
+};
+
+struct metrics_sample;
+
+/* Loop's thread. `see` (or NULL) sees every value of it, those of metrics_sample_complete() too. NULL: out of memory. */
+struct metrics_sample *metrics_sample_new(struct daemon *d, const struct metrics_device *device, unsigned int devices,
+					  metrics_see_fn see, void *see_arg);
+/* Any thread, once; may block. Without it the sample has what memory knows. */
+void metrics_sample_complete(struct metrics_sample *sample);
+const struct metrics_text *metrics_sample_text(const struct metrics_sample *sample);
+void metrics_sample_free(struct metrics_sample *sample);
 
 #endif

@@ -46,15 +46,15 @@ static void append_text(struct metrics_text *m, const char *text)
 /* Label values: backslash, quote and newline are escaped. */
 static void append_escaped(struct metrics_text *m, const char *text)
 {
-	for (; *text; text++) {
-		if (*text == '\\')
-			append_text(m, "\\\\");
-		else if (*text == '"')
-			append_text(m, "\\\"");
-		else if (*text == '\n')
-			append_text(m, "\\n");
-		else
-			append(m, text, 1);
+	for (;;) {
+		size_t plain = strcspn(text, "\\\"\n");
+
+		append(m, text, plain);
+		text += plain;
+		if (!*text)
+			return;
+		append_text(m, *text == '\n' ? "\\n" : *text == '"' ? "\\\"" : "\\\\");
+		text++;
 	}
 }
 
@@ -72,20 +72,45 @@ void metrics_family(struct metrics_text *m, const char *name, const char *type, 
 	append_text(m, "\n");
 }
 
-static void append_labels(struct metrics_text *m, va_list args)
+static unsigned int take_labels(struct metrics_label label[METRICS_LABELS], va_list args)
 {
-	const char *label, *between = "{";
+	unsigned int n = 0;
+	const char *name;
 
-	while ((label = va_arg(args, const char *))) {
-		append_text(m, between);
-		append_text(m, label);
-		append_text(m, "=\"");
-		append_escaped(m, va_arg(args, const char *));
-		append_text(m, "\"");
-		between = ",";
+	while (n < METRICS_LABELS && (name = va_arg(args, const char *))) {
+		label[n].name = name;
+		label[n++].value = va_arg(args, const char *);
 	}
-	if (*between == ',')
-		append_text(m, "}");
+	return n;
+}
+
+static void put(struct metrics_text *m, const char *suffix, const char *number, va_list args)
+{
+	struct metrics_label label[METRICS_LABELS];
+	unsigned int n = take_labels(label, args);
+
+	append_text(m, m->name);
+	append_text(m, suffix);
+	for (unsigned int i = 0; i < n; i++) {
+		append_text(m, i ? "," : "{");
+		append_text(m, label[i].name);
+		append_text(m, "=\"");
+		append_escaped(m, label[i].value);
+		append_text(m, "\"");
+	}
+	append_text(m, n ? "} " : " ");
+	append_text(m, number);
+	append_text(m, "\n");
+	if (m->see)
+		m->see(m->see_arg, m->name, suffix, label, n, number);
+}
+
+static void number_text(char ret[40], double value)
+{
+	if (value >= 0 && value < 1e15 && value == (double)(uint64_t)value)
+		snprintf(ret, 40, "%" PRIu64, (uint64_t)value); /* %g takes ten times as long */
+	else
+		snprintf(ret, 40, "%.15g", value);
 }
 
 void metrics_value(struct metrics_text *m, double value, ...)
@@ -93,12 +118,10 @@ void metrics_value(struct metrics_text *m, double value, ...)
 	char number[40];
 	va_list args;
 
-	append_text(m, m->name);
+	number_text(number, value);
 	va_start(args, value);
-	append_labels(m, args);
+	put(m, "", number, args);
 	va_end(args);
-	snprintf(number, sizeof(number), " %.15g\n", value);
-	append_text(m, number);
 }
 
 void metrics_count(struct metrics_text *m, uint64_t value, ...)
@@ -106,12 +129,10 @@ void metrics_count(struct metrics_text *m, uint64_t value, ...)
 	char number[40];
 	va_list args;
 
-	append_text(m, m->name);
+	snprintf(number, sizeof(number), "%" PRIu64, value);
 	va_start(args, value);
-	append_labels(m, args);
+	put(m, "", number, args);
 	va_end(args);
-	snprintf(number, sizeof(number), " %" PRIu64 "\n", value);
-	append_text(m, number);
 }
 
 void metrics_suffix(struct metrics_text *m, const char *suffix, double value, ...)
@@ -119,11 +140,8 @@ void metrics_suffix(struct metrics_text *m, const char *suffix, double value, ..
 	char number[40];
 	va_list args;
 
-	append_text(m, m->name);
-	append_text(m, suffix);
+	number_text(number, value);
 	va_start(args, value);
-	append_labels(m, args);
+	put(m, suffix, number, args);
 	va_end(args);
-	snprintf(number, sizeof(number), " %.15g\n", value);
-	append_text(m, number);
 }

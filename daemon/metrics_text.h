@@ -10,11 +10,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define METRICS_LABELS 8 /* of one value, at most */
+
+struct metrics_label {
+	const char *name, *value;
+};
+
+/* Sees each value: its family's name, "" or "_sum" and the like, its labels, the number as text. */
+typedef void (*metrics_see_fn)(void *arg, const char *name, const char *suffix, const struct metrics_label *label,
+			       unsigned int labels, const char *value);
+
 struct metrics_text {
 	char *text; /* malloc()ed, NUL at its end; NULL: empty */
 	size_t length, room;
 	bool failed;      /* out of memory: the text is not to be used */
 	const char *name; /* of the family */
+	metrics_see_fn see; /* NULL: nobody */
+	void *see_arg;
 };
 
 void metrics_text_init(struct metrics_text *m);

@@ -78,6 +78,7 @@ static json_t *boot_json(const struct store_boot *b)
 		{"ready", b->ready_ns},
 		{"login", b->login_ns},
 		{"first_read", b->first_read_ns},
+		{"settled", b->settled_ns},
 	};
 	uint64_t began = b->dhcp_ns ? b->dhcp_ns : b->script_ns;
 	json_t *boot = json_object(), *list = json_object();
@@ -91,6 +92,10 @@ static json_t *boot_json(const struct store_boot *b)
 					    ? json_real((steps[i].at - began) / 1e9)
 					    : json_null());
 	json_object_set_new(boot, "seconds", list);
+	if (b->settled_ns)
+		json_object_set_new(boot, "idle",
+				    json_pack("{s:I, s:f, s:f}", "gaps", (json_int_t)b->idle_gaps, "seconds", b->idle_ns / 1e9,
+					      "longest_seconds", b->idle_longest_ns / 1e9));
 	set_text(boot, "failure", b->failure);
 	return boot;
 }
@@ -137,6 +142,10 @@ static json_t *disk_json(const struct stats_disk *s)
 			   s->errors[STATS_UNMAP]);
 	set_number(disk, "write_back_bytes", s->overlay_bytes);
 	set_number(disk, "opens", s->opens);
+	set_number(disk, "cache_hit_bytes", s->base_hit_bytes);
+	set_number(disk, "cache_miss_bytes", s->base_miss_bytes);
+	json_object_set_new(disk, "read_seconds", json_real(s->latency_ns[STATS_READ] / 1e9));
+	json_object_set_new(disk, "write_seconds", json_real(s->latency_ns[STATS_WRITE] / 1e9));
 	return disk;
 }
 
@@ -207,6 +216,11 @@ static json_t *client_json(const struct daemon *d, const struct boot_view *v)
 	json_object_set_new(o, "disks", disks_json(v->profile));
 	json_object_set_new(o, "keep", json_boolean(v->profile->keep == CONFIG_YES));
 	json_object_set_new(o, "upload", json_boolean(v->profile->upload == CONFIG_YES));
+	/* What a person has set for it beside the configuration; null: what configuration says. */
+	json_object_set_new(o, "own",
+			    json_pack("{s:s?, s:o, s:o}", "image", c->image[0] ? c->image : NULL, "keep",
+				      c->keep < 0 ? json_null() : json_boolean(c->keep), "upload",
+				      c->upload < 0 ? json_null() : json_boolean(c->upload)));
 	if (store_session_by_client(d->store, c->id, &session) > 0)
 		set_text(o, "update_image", session.image);
 	set_text(o, "firmware", arch_name(c->arch));
@@ -442,10 +456,25 @@ static json_t *uploads_json(struct daemon *d)
 	return list ? list : json_array();
 }
 
+static json_t *log_json(void)
+{
+	json_t *log = json_array();
+	struct log_entry entry;
+
+	for (unsigned int i = 0; log_recent(i, &entry); i++) {
+		json_t *o = json_object();
+
+		set_time(o, "time", entry.time);
+		set_text(o, "level", log_level_name(entry.level));
+		set_text(o, "text", entry.text);
+		json_array_append_new(log, o);
+	}
+	return log;
+}
+
 json_t *status_all(struct daemon *d)
 {
-	json_t *all = json_object(), *server = json_object(), *log = json_array();
-	const char *line;
+	json_t *all = json_object(), *server = json_object();
 
 	set_text(server, "name", d->config->server_name);
 	set_text(server, "version", BOOTWELL_VERSION);
@@ -454,6 +483,7 @@ json_t *status_all(struct daemon *d)
 	set_time(server, "config_read", d->config_read);
 	set_text(server, "config_refused", d->config_refused);
 	json_object_set_new(server, "targets", json_boolean(d->targets != NULL));
+	json_object_set_new(server, "operator", json_boolean(d->config->token[0] != '\0'));
 	json_object_set_new(all, "server", server);
 	json_object_set_new(all, "problems", problems_json(d));
 	json_object_set_new(all, "dhcp", dhcp_json(d));
@@ -463,8 +493,6 @@ json_t *status_all(struct daemon *d)
 	json_object_set_new(all, "commit", commit_service_json(d->commits));
 	json_object_set_new(all, "clients", status_clients(d));
 	json_object_set_new(all, "store", store_json(d));
-	for (unsigned int i = 0; (line = log_recent(i)); i++)
-		json_array_append_new(log, json_string(line));
-	json_object_set_new(all, "log", log);
+	json_object_set_new(all, "log", log_json());
 	return all;
 }

@@ -51,6 +51,10 @@ static const char *const schema[] = {
 	" generation INTEGER NOT NULL, overlay TEXT NOT NULL, reset TEXT NOT NULL, started INTEGER NOT NULL);",
 	"ALTER TABLE image ADD COLUMN checked INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE image ADD COLUMN check_failed INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE boot ADD COLUMN settled_ns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE boot ADD COLUMN idle_gaps INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE boot ADD COLUMN idle_ns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE boot ADD COLUMN idle_longest_ns INTEGER NOT NULL DEFAULT 0;",
 };
 #define SCHEMA_VERSION ((int)(sizeof(schema) / sizeof(schema[0])))
 

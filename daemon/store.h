@@ -128,6 +128,9 @@ struct store_boot {
 	char image[64];
 	uint32_t generation;
 	uint64_t dhcp_ns, tftp_ns, ipxe_ns, script_ns, ready_ns, login_ns, first_read_ns;
+	/* Known once it has settled (tcmu-handler/boot_idle.h): the last command of the boot, and the times without one
+	 * before that: how many of half a second and more, their sum, the longest. */
+	uint64_t settled_ns, idle_gaps, idle_ns, idle_longest_ns;
 	char failure[256];
 };
 int store_boot_put(struct store *store, struct store_boot *boot);

@@ -174,7 +174,7 @@ int store_client_each(struct store *store, void (*fn)(void *arg, const struct st
 
 #define BOOT_COLUMNS                                                                               \
 	"id, client, image, generation, dhcp_ns, tftp_ns, ipxe_ns, script_ns, ready_ns, "          \
-	"login_ns, first_read_ns, failure"
+	"login_ns, first_read_ns, failure, settled_ns, idle_gaps, idle_ns, idle_longest_ns"
 
 static int forget_old_boots(struct store *store, int64_t client)
 {
@@ -194,6 +194,7 @@ int store_boot_put(struct store *store, struct store_boot *boot)
 	const uint64_t steps[] = {boot->dhcp_ns,      boot->tftp_ns,  boot->ipxe_ns,
 				  boot->script_ns,    boot->ready_ns, boot->login_ns,
 				  boot->first_read_ns};
+	const uint64_t after[] = {boot->settled_ns, boot->idle_gaps, boot->idle_ns, boot->idle_longest_ns};
 	sqlite3_stmt *s;
 	int r;
 
@@ -203,10 +204,11 @@ int store_boot_put(struct store *store, struct store_boot *boot)
 			"UPDATE boot SET client = ?2, image = ?3, generation = ?4, dhcp_ns = ?5,"
 			" tftp_ns = ?6, ipxe_ns = ?7, script_ns = ?8, ready_ns = ?9, login_ns = "
 			"?10,"
-			" first_read_ns = ?11, failure = ?12 WHERE id = ?1");
+			" first_read_ns = ?11, failure = ?12, settled_ns = ?13, idle_gaps = ?14,"
+			" idle_ns = ?15, idle_longest_ns = ?16 WHERE id = ?1");
 	else
 		s = store_statement(store, "INSERT INTO boot (" BOOT_COLUMNS ")"
-					   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+					   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 	if (!s)
 		return -EIO;
 	if (boot->id)
@@ -217,6 +219,8 @@ int store_boot_put(struct store *store, struct store_boot *boot)
 	for (unsigned int i = 0; i < 7; i++)
 		sqlite3_bind_int64(s, 5 + i, steps[i]);
 	store_bind_text(s, 12, boot->failure);
+	for (unsigned int i = 0; i < 4; i++)
+		sqlite3_bind_int64(s, 13 + i, after[i]);
 	r = store_run(store, s);
 	if (r || boot->id)
 		return r;
@@ -248,6 +252,10 @@ int store_boot_each(struct store *store, int64_t client, int limit,
 			.ready_ns = sqlite3_column_int64(s, 8),
 			.login_ns = sqlite3_column_int64(s, 9),
 			.first_read_ns = sqlite3_column_int64(s, 10),
+			.settled_ns = sqlite3_column_int64(s, 12),
+			.idle_gaps = sqlite3_column_int64(s, 13),
+			.idle_ns = sqlite3_column_int64(s, 14),
+			.idle_longest_ns = sqlite3_column_int64(s, 15),
 		};
 
 		store_column_text(s, 2, boot.image, sizeof(boot.image));

@@ -11,7 +11,7 @@
 
 #include "daemon/store.h"
 
-#define STORE_STATEMENTS 48
+#define STORE_STATEMENTS 64
 
 struct store {
 	sqlite3 *db;

@@ -32,8 +32,9 @@
 #include "daemon/configfs.h"
 #include "daemon/configfs_remote.h"
 #include "daemon/target.h"
+#include "daemon/target_private.h"
 
-#define HBA          "core/user_0"
+#define HBA          TARGET_HBA
 #define RUNNER_WAIT  30 /* tenths of a second: systemd starts a crashed runner within one */
 #define CMD_TIME_OUT "180"
 
@@ -69,6 +70,11 @@ void targets_free(struct targets *t)
 	pthread_mutex_destroy(&t->turn);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
+}
+
+const struct configfs *targets_configfs(const struct targets *t)
+{
+	return &t->fs;
 }
 
 void targets_helper(struct targets *t, const char *socket)

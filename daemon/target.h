@@ -81,6 +81,24 @@ struct target_session {
 /* -ENOENT if the target is not there. Quick; does not wait for a target_add(). */
 int target_session(struct targets *targets, const char *iqn, struct target_session *ret);
 
+/*
+ * What the kernel counts of one target, read where it shows it (target_stats.c). All of them begin at zero when the target
+ * is made, which is at each boot. A number that this kernel does not have is 0.
+ */
+struct target_counts {
+	uint64_t sessions; /* now */
+	uint64_t logins, logins_authenticate, logins_authorize, logins_negotiate, logins_other; /* and refusals, by reason */
+	uint64_t logouts, logouts_abnormal;
+	uint64_t errors_digest, errors_connection, errors_format;
+	/* LUN 0; the kernel counts MiB, in 32 bits */
+	uint64_t commands, read_bytes, written_bytes;
+	uint64_t aborts, resets; /* of the backstore */
+	/* of the session that there is; they begin with it */
+	uint64_t session_commands, session_responses, session_sent_bytes, session_received_bytes;
+};
+/* -ENOENT if the target is not there. May wait behind a target_remove(). Any thread. */
+int target_counts(struct targets *targets, const char *iqn, const char *id, struct target_counts *ret);
+
 /* What an earlier run left: every IQN that begins with `prefix`, with the disk it serves. */
 struct target_found {
 	char iqn[TARGET_NAME_MAX];

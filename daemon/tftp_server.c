@@ -401,6 +401,14 @@ void tftp_server_free(struct tftp_server *server)
 	free(server);
 }
 
+int tftp_server_program(const struct tftp_server *server, enum tftp_path path)
+{
+	return !server->fast           ? -1
+	       : path == TFTP_PATH_XDP ? tftp_fastpath_program(server->fast, TFTP_FASTPATH_TIER_XDP)
+	       : path == TFTP_PATH_TC  ? tftp_fastpath_program(server->fast, TFTP_FASTPATH_TIER_TC)
+				       : -1;
+}
+
 const struct tftp_stats *tftp_server_stats(struct tftp_server *server)
 {
 	struct tftp_fastpath_stats fast = {0};

@@ -43,6 +43,8 @@ int tftp_server_reload(struct tftp_server *server, const struct config *config);
 void tftp_server_free(struct tftp_server *server);
 
 const struct tftp_stats *tftp_server_stats(struct tftp_server *server);
+/* The descriptor of the BPF program of a path, -1: none is loaded. */
+int tftp_server_program(const struct tftp_server *server, enum tftp_path path);
 const char *tftp_path_name(enum tftp_path path); /* "user", "tc", "xdp" */
 
 /* What is not served at the moment and why, one sentence each; NULL past the last. */

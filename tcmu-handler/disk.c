@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tcmu-handler/boot_idle.h"
 #include "tcmu-handler/engine_private.h"
 
 #define WRITE_CHUNK   (1u << 20) /* bytes under one lock */
@@ -71,6 +72,8 @@ static void count(struct disk *d, enum disk_op op, uint64_t bytes, uint64_t star
 	if (op == DISK_READ && !s->first_read_ns)
 		s->first_read_ns = now_ns(CLOCK_REALTIME);
 	s->last_io_ns = now_ns(CLOCK_REALTIME_COARSE);
+	if (!s->boot_end_ns)
+		boot_idle_note(s, &d->last_done, start, now, now_ns(CLOCK_REALTIME));
 }
 
 static void gauges(struct disk *d)
@@ -724,6 +727,7 @@ static void open_stats(struct disk *d)
 	if (memcmp(d->stats->boot, d->config.boot, 16)) {
 		memcpy(d->stats->boot, d->config.boot, 16);
 		d->stats->first_read_ns = 0;
+		boot_idle_reset(d->stats);
 	}
 	d->stats->opens++;
 	d->stats->opened_ns = now_ns(CLOCK_REALTIME);

@@ -77,6 +77,7 @@ struct disk {
 	unsigned int age;          /* ticks since the overlay was seen without dirty pages */
 	struct stats_disk *stats;
 	struct stats_disk own_stats; /* when there is no file for them */
+	uint64_t last_done;          /* boot_idle_note() */
 };
 
 void engine_prepare(struct engine *e); /* a kept disk was opened */

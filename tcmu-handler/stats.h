@@ -16,6 +16,11 @@
 #define STATS_HISTOGRAM                                                                            \
 	24 /* bucket b: latency < 2^(b+10) ns, i.e. 1 us, 2 us, ...; the last has no bound */
 
+/* A boot has gaps, and ends with a long one, or STATS_BOOT_NS after its first read. */
+#define STATS_GAP_NS     500000000ULL
+#define STATS_SILENCE_NS 10000000000ULL
+#define STATS_BOOT_NS    300000000000ULL
+
 enum stats_op { STATS_READ, STATS_WRITE, STATS_FLUSH, STATS_UNMAP, STATS_OPS };
 
 struct stats_disk {
@@ -39,7 +44,13 @@ struct stats_disk {
 	uint64_t store_write_bytes; /* bytes written to the store for this disk, records included */
 	uint64_t map_bytes;         /* gauge: memory of the overlay's map */
 	uint64_t boot[2]; /* the UUID of the boot that first_read_ns belongs to, as bytes */
-	uint64_t reserved[30];
+	/* How that boot went on after its first read, boot_idle.h. */
+	uint64_t boot_gaps;           /* times without a command, of STATS_GAP_NS and more */
+	uint64_t boot_gap_ns;         /* their sum */
+	uint64_t boot_gap_longest_ns; /* gauge */
+	uint64_t boot_end_ns; /* CLOCK_REALTIME of the last command of the boot, 0: it is not over, or no
+				 command came after it */
+	uint64_t reserved[26];
 };
 
 /* /run/bootwell/store.stat: the store and the shared cache, same rules. */

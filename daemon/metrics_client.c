@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The metrics of each client: its boot from the daemon's memory, its disk from the handler and from the kernel. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/disk_stats.h"
+#include "daemon/metrics_private.h"
+
+/* --- what memory knows ------------------------------------------------------------------------ */
+
+static void take_one(void *arg, const struct boot_view *v)
+{
+	struct metrics_sample *s = arg;
+	const struct store_client *c = v->client;
+	struct metrics_client *at;
+	uint32_t a = c->address;
+
+	if (s->clients == s->room) {
+		size_t room = s->room ? 2 * s->room : 64;
+		struct metrics_client *more = reallocarray(s->client, room, sizeof(*more));
+
+		if (!more)
+			return;
+		s->client = more;
+		s->room = room;
+	}
+	at = &s->client[s->clients++];
+	memset(at, 0, sizeof(*at));
+	snprintf(at->name, sizeof(at->name), "%s", c->name);
+	snprintf(at->image, sizeof(at->image), "%s",
+		 v->image[0] ? v->image : v->profile->images ? v->profile->image[0] : "");
+	snprintf(at->mac, sizeof(at->mac), "%02x:%02x:%02x:%02x:%02x:%02x", c->mac[0], c->mac[1], c->mac[2],
+		 c->mac[3], c->mac[4], c->mac[5]);
+	if (a)
+		snprintf(at->address, sizeof(at->address), "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
+	snprintf(at->session, sizeof(at->session), "%s", v->session_address);
+	at->state = v->state;
+	at->boot = *v->boot;
+	at->has_target = v->has_target;
+	if (v->has_target) {
+		snprintf(at->iqn, sizeof(at->iqn), "%s", v->iqn);
+		snprintf(at->disk_id, sizeof(at->disk_id), "%s", v->disk);
+	}
+}
+
+void metrics_clients_take(struct metrics_sample *s, struct boot *boot)
+{
+	boot_each(boot, take_one, s);
+}
+
+static void write_info(struct metrics_sample *s)
+{
+	struct metrics_text *m = &s->text;
+	char generation[16];
+
+	metrics_family(m, "bootwell_client_info", "gauge",
+		       "Always 1; the image is that of its disk, or what its next boot gets.");
+	for (size_t i = 0; i < s->clients; i++) {
+		const struct metrics_client *c = &s->client[i];
+
+		snprintf(generation, sizeof(generation), "%u", c->has_target ? c->boot.generation : 0);
+		metrics_count(m, 1, "client", c->name, "mac", c->mac, "address", c->address, "session", c->session,
+			      "image", c->image, "generation", c->has_target && c->boot.generation ? generation : "",
+			      "target", c->iqn, NULL);
+	}
+	metrics_family(m, "bootwell_client_state", "gauge", "Always 1; the state is in the label.");
+	for (size_t i = 0; i < s->clients; i++)
+		metrics_count(m, 1, "client", s->client[i].name, "state", boot_state_name(s->client[i].state), NULL);
+	metrics_family(m, "bootwell_client_up", "gauge", "1 while the client is logged in to its disk.");
+	for (size_t i = 0; i < s->clients; i++)
+		metrics_count(m, s->client[i].state == BOOT_RUNNING, "client", s->client[i].name, NULL);
+}
+
+static void write_steps(struct metrics_sample *s)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} steps[] = {
+		{"dhcp", offsetof(struct store_boot, dhcp_ns)},
+		{"tftp", offsetof(struct store_boot, tftp_ns)},
+		{"ipxe", offsetof(struct store_boot, ipxe_ns)},
+		{"script", offsetof(struct store_boot, script_ns)},
+		{"ready", offsetof(struct store_boot, ready_ns)},
+		{"login", offsetof(struct store_boot, login_ns)},
+		{"first_read", offsetof(struct store_boot, first_read_ns)},
+		{"settled", offsetof(struct store_boot, settled_ns)},
+	};
+
+	metrics_family(&s->text, "bootwell_client_last_boot_step_seconds", "gauge",
+		       "Steps of the client's last boot, since its first DHCP packet.");
+	for (size_t i = 0; i < s->clients; i++)
+		for (unsigned int k = 0; k < sizeof(steps) / sizeof(steps[0]); k++) {
+			const struct store_boot *boot = &s->client[i].boot;
+			uint64_t at;
+
+			memcpy(&at, (const char *)boot + steps[k].offset, sizeof(at));
+			if (at && boot->dhcp_ns && at >= boot->dhcp_ns)
+				metrics_value(&s->text, (at - boot->dhcp_ns) / 1e9, "client", s->client[i].name,
+					      "step", steps[k].name, NULL);
+		}
+}
+
+/* One value a client, of a member of its boot; `unit` of them are one; only what has happened. */
+static void write_boot(struct metrics_sample *s, const char *name, const char *help, size_t offset, double unit,
+		       size_t when)
+{
+	metrics_family(&s->text, name, "gauge", help);
+	for (size_t i = 0; i < s->clients; i++) {
+		const char *boot = (const char *)&s->client[i].boot;
+		uint64_t value, happened;
+
+		memcpy(&value, boot + offset, sizeof(value));
+		memcpy(&happened, boot + when, sizeof(happened));
+		if (happened)
+			metrics_value(&s->text, value / unit, "client", s->client[i].name, NULL);
+	}
+}
+
+#define BOOT(member) offsetof(struct store_boot, member)
+
+void metrics_clients_write(struct metrics_sample *s)
+{
+	write_info(s);
+	write_boot(s, "bootwell_client_last_boot_time_seconds", "When the client's last boot began, since 1970.",
+		   BOOT(script_ns), 1e9, BOOT(script_ns));
+	write_steps(s);
+	write_boot(s, "bootwell_client_last_boot_idle_seconds",
+		   "Time of its last boot, from the first read until it settled, in which it left its disk alone "
+		   "for half a second or more.",
+		   BOOT(idle_ns), 1e9, BOOT(settled_ns));
+	write_boot(s, "bootwell_client_last_boot_idle_gaps", "How many times that were.", BOOT(idle_gaps), 1,
+		   BOOT(settled_ns));
+	write_boot(s, "bootwell_client_last_boot_longest_idle_seconds", "The longest of them.",
+		   BOOT(idle_longest_ns), 1e9, BOOT(settled_ns));
+}
+
+/* --- the handler's counters ------------------------------------------------------------------- */
+
+static const char *const op_names[STATS_OPS] = {"read", "write", "flush", "unmap"};
+
+/* One family of a u64 for each operation of each disk. */
+static void write_ops(struct metrics_sample *s, const char *name, const char *help, size_t offset)
+{
+	metrics_family(&s->text, name, "counter", help);
+	for (size_t i = 0; i < s->clients; i++) {
+		uint64_t values[STATS_OPS];
+
+		if (!s->client[i].has_disk)
+			continue;
+		memcpy(values, (const char *)&s->client[i].disk + offset, sizeof(values));
+		for (unsigned int op = 0; op < STATS_OPS; op++)
+			metrics_count(&s->text, values[op], "client", s->client[i].name, "op", op_names[op], NULL);
+	}
+}
+
+static void write_number(struct metrics_sample *s, const char *name, const char *type, const char *help, size_t offset)
+{
+	metrics_family(&s->text, name, type, help);
+	for (size_t i = 0; i < s->clients; i++) {
+		uint64_t value;
+
+		if (!s->client[i].has_disk)
+			continue;
+		memcpy(&value, (const char *)&s->client[i].disk + offset, sizeof(value));
+		metrics_count(&s->text, value, "client", s->client[i].name, NULL);
+	}
+}
+
+/*
+ * Of the handler's 24 buckets every third: 4 us, 33 us, 262 us, 2 ms, 17 ms, 134 ms, 1 s and the
+ * rest. Each client and operation would be 24 series otherwise, and 500 clients are scraped every
+ * few seconds.
+ */
+#define BUCKET_STEP 3
+_Static_assert(STATS_HISTOGRAM % BUCKET_STEP == 0, "the last bucket is the one without a bound");
+
+static void write_buckets(struct metrics_text *m, const struct metrics_client *client, unsigned int op)
+{
+	const char *name = client->name, *op_name = op_names[op];
+	uint64_t sum = 0;
+	char le[32];
+
+	for (unsigned int b = 0; b < STATS_HISTOGRAM; b++) {
+		sum += client->disk.histogram[op][b];
+		if (b % BUCKET_STEP != BUCKET_STEP - 1)
+			continue;
+		snprintf(le, sizeof(le), "%.9g", (double)(1ull << (b + 10)) / 1e9);
+		metrics_suffix(m, "_bucket", sum, "client", name, "op", op_name, "le",
+			       b + 1 < STATS_HISTOGRAM ? le : "+Inf", NULL);
+	}
+	metrics_suffix(m, "_sum", client->disk.latency_ns[op] / 1e9, "client", name, "op", op_name, NULL);
+	metrics_suffix(m, "_count", sum, "client", name, "op", op_name, NULL);
+}
+
+static void write_histogram(struct metrics_sample *s)
+{
+	metrics_family(&s->text, "bootwell_disk_latency_seconds", "histogram",
+		       "Time that a command took in the handler.");
+	for (size_t i = 0; i < s->clients; i++)
+		for (unsigned int op = 0; s->client[i].has_disk && op < STATS_OPS; op++)
+			if (s->client[i].disk.ops[op])
+				write_buckets(&s->text, &s->client[i], op);
+}
+
+#define DISK(member) offsetof(struct stats_disk, member)
+
+static void write_disks(struct metrics_sample *s)
+{
+	write_ops(s, "bootwell_disk_commands_total", "Commands completed.", DISK(ops));
+	write_ops(s, "bootwell_disk_bytes_total", "Bytes of these commands.", DISK(bytes));
+	write_ops(s, "bootwell_disk_errors_total", "Commands that failed.", DISK(errors));
+	write_histogram(s);
+	write_number(s, "bootwell_disk_opens_total", "counter", "Times that the handler opened the disk.", DISK(opens));
+	write_number(s, "bootwell_disk_base_hit_bytes_total", "counter", "Bytes read from the shared image cache.",
+		     DISK(base_hit_bytes));
+	write_number(s, "bootwell_disk_base_miss_bytes_total", "counter", "Bytes read from image files.",
+		     DISK(base_miss_bytes));
+	write_number(s, "bootwell_disk_overlay_read_bytes_total", "counter",
+		     "Bytes read of what the client has written itself.", DISK(overlay_read_bytes));
+	write_number(s, "bootwell_disk_overlay_bytes", "gauge", "Bytes that the client's own writes occupy.",
+		     DISK(overlay_bytes));
+	write_number(s, "bootwell_disk_store_write_bytes_total", "counter", "Bytes written to the store for the client.",
+		     DISK(store_write_bytes));
+	write_number(s, "bootwell_disk_map_bytes", "gauge", "Memory of the overlay's map.", DISK(map_bytes));
+}
+
+/* --- the kernel's ----------------------------------------------------------------------------- */
+
+/* A family with one more label (NULL: none) that has a fixed value; several make up the family. */
+struct part {
+	const char *value;
+	size_t offset;
+};
+
+static void write_parts(struct metrics_sample *s, const char *name, const char *type, const char *help,
+			const char *label, const struct part *part, unsigned int parts)
+{
+	metrics_family(&s->text, name, type, help);
+	for (size_t i = 0; i < s->clients; i++)
+		for (unsigned int k = 0; s->client[i].has_counts && k < parts; k++) {
+			uint64_t value;
+
+			memcpy(&value, (const char *)&s->client[i].counts + part[k].offset, sizeof(value));
+			metrics_count(&s->text, value, "client", s->client[i].name, label, part[k].value, NULL);
+		}
+}
+
+#define PART(text, member)                                                                         \
+	{                                                                                          \
+		text, offsetof(struct target_counts, member)                                       \
+	}
+#define PARTS(list) list, sizeof(list) / sizeof(list[0])
+
+static void write_kernel(struct metrics_sample *s)
+{
+	static const struct part lun_commands[] = {PART("0", commands)}, none_sessions[] = {PART("", sessions)},
+				 aborts[] = {PART("", aborts)}, resets[] = {PART("", resets)},
+				 lun_read[] = {PART("0", read_bytes)}, lun_written[] = {PART("0", written_bytes)};
+	static const struct part logins[] = {PART("accepted", logins), PART("authenticate", logins_authenticate),
+					     PART("authorize", logins_authorize), PART("negotiate", logins_negotiate),
+					     PART("other", logins_other)};
+	static const struct part logouts[] = {PART("normal", logouts), PART("abnormal", logouts_abnormal)};
+	static const struct part errors[] = {PART("digest", errors_digest), PART("connection", errors_connection),
+					     PART("format", errors_format)};
+	static const struct part pdus[] = {PART("received", session_commands), PART("sent", session_responses)};
+	static const struct part bytes[] = {PART("received", session_received_bytes), PART("sent", session_sent_bytes)};
+
+	write_parts(s, "bootwell_lio_sessions", "gauge", "iSCSI sessions that the kernel has with the client.", NULL,
+		    PARTS(none_sessions));
+	write_parts(s, "bootwell_lio_logins_total", "counter",
+		    "Logins to the client's target since it was made, and refusals by reason.", "outcome", PARTS(logins));
+	write_parts(s, "bootwell_lio_logouts_total", "counter", "Sessions that ended.", "kind", PARTS(logouts));
+	write_parts(s, "bootwell_lio_session_errors_total", "counter", "Sessions that failed, by reason.", "reason",
+		    PARTS(errors));
+	write_parts(s, "bootwell_lio_session_pdus_total", "counter",
+		    "Command PDUs received and response PDUs sent in the session.", "direction", PARTS(pdus));
+	write_parts(s, "bootwell_lio_session_bytes_total", "counter", "Bytes of data received and sent in the session.",
+		    "direction", PARTS(bytes));
+	write_parts(s, "bootwell_lio_lun_commands_total", "counter", "SCSI commands that the LUN received.", "lun",
+		    PARTS(lun_commands));
+	write_parts(s, "bootwell_lio_lun_read_bytes_total", "counter", "Bytes read from the LUN; whole MiB.", "lun",
+		    PARTS(lun_read));
+	write_parts(s, "bootwell_lio_lun_written_bytes_total", "counter", "Bytes written to the LUN; whole MiB.", "lun",
+		    PARTS(lun_written));
+	write_parts(s, "bootwell_lio_device_aborts_total", "counter", "Commands of the backstore that were aborted.", NULL,
+		    PARTS(aborts));
+	write_parts(s, "bootwell_lio_device_resets_total", "counter", "Resets of the backstore.", NULL, PARTS(resets));
+}
+
+void metrics_clients_complete(struct metrics_sample *s)
+{
+	for (size_t i = 0; i < s->clients; i++) {
+		struct metrics_client *c = &s->client[i];
+
+		if (!c->has_target)
+			continue;
+		c->has_disk = !disk_stats_read(s->run, c->disk_id, &c->disk);
+		c->has_counts = s->targets && !target_counts(s->targets, c->iqn, c->disk_id, &c->counts);
+	}
+	write_disks(s);
+	write_kernel(s);
+}

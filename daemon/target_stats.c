@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The kernel's counts of a target, one number a file (kernel: drivers/target/target_core_stat.c,
+ * drivers/target/iscsi/iscsi_target_stat.c):
+ *
+ *	iscsi/IQN/fabric_statistics/iscsi_{instance,login_stats,logout_stats,sess_err}/
+ *	iscsi/IQN/tpgt_1/lun/lun_0/statistics/scsi_tgt_port/
+ *	iscsi/IQN/tpgt_1/acls/INITIATOR/fabric_statistics/iscsi_sess_stats/	while it has a session
+ *	core/user_0/ID/statistics/scsi_tgt_dev/
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/target_private.h"
+
+#define MIB 1048576ull
+
+struct count {
+	const char *file; /* beneath the folder */
+	size_t offset;    /* in struct target_counts */
+	uint64_t unit;
+};
+
+#define COUNT(file, member)                                                                        \
+	{                                                                                          \
+		file, offsetof(struct target_counts, member), 1                                    \
+	}
+
+static const struct count of_target[] = {
+	COUNT("iscsi_login_stats/accepts", logins),
+	COUNT("iscsi_login_stats/authenticate_fails", logins_authenticate),
+	COUNT("iscsi_login_stats/authorize_fails", logins_authorize),
+	COUNT("iscsi_login_stats/negotiate_fails", logins_negotiate),
+	COUNT("iscsi_login_stats/other_fails", logins_other),
+	COUNT("iscsi_logout_stats/normal_logouts", logouts),
+	COUNT("iscsi_logout_stats/abnormal_logouts", logouts_abnormal),
+	COUNT("iscsi_sess_err/digest_errors", errors_digest),
+	COUNT("iscsi_sess_err/cxn_errors", errors_connection),
+	COUNT("iscsi_sess_err/format_errors", errors_format),
+	{NULL, 0, 0},
+};
+
+static const struct count of_lun[] = {
+	COUNT("in_cmds", commands),
+	{"read_mbytes", offsetof(struct target_counts, read_bytes), MIB},
+	{"write_mbytes", offsetof(struct target_counts, written_bytes), MIB},
+	{NULL, 0, 0},
+};
+
+static const struct count of_device[] = {
+	COUNT("aborts_complete", aborts),
+	COUNT("resets", resets),
+	{NULL, 0, 0},
+};
+
+static const struct count of_session[] = {
+	COUNT("cmd_pdus", session_commands),
+	COUNT("rsp_pdus", session_responses),
+	COUNT("txdata_octs", session_sent_bytes),
+	COUNT("rxdata_octs", session_received_bytes),
+	{NULL, 0, 0},
+};
+
+static int read_number(const struct configfs *fs, const char *folder, const char *file, uint64_t *ret)
+{
+	char text[64];
+	int r = configfs_read(fs, text, sizeof(text), "%s/%s", folder, file);
+
+	*ret = r ? 0 : strtoull(text, NULL, 10);
+	return r;
+}
+
+static void read_counts(const struct configfs *fs, const char *folder, const struct count *count,
+			struct target_counts *ret)
+{
+	for (; count->file; count++) {
+		uint64_t value;
+
+		read_number(fs, folder, count->file, &value);
+		value *= count->unit;
+		memcpy((char *)ret + count->offset, &value, sizeof(value));
+	}
+}
+
+/* The only one that there is. */
+static void take_first(void *arg, const char *name)
+{
+	char *first = arg;
+
+	if (!*first)
+		snprintf(first, TARGET_NAME_MAX, "%s", name);
+}
+
+int target_counts(struct targets *t, const char *iqn, const char *id, struct target_counts *ret)
+{
+	const struct configfs *fs = targets_configfs(t);
+	char folder[2 * TARGET_NAME_MAX + 128], initiator[TARGET_NAME_MAX] = "";
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(folder, sizeof(folder), "iscsi/%s/fabric_statistics", iqn);
+	if (read_number(fs, folder, "iscsi_instance/sessions", &ret->sessions))
+		return -ENOENT;
+	read_counts(fs, folder, of_target, ret);
+	snprintf(folder, sizeof(folder), "iscsi/%s/tpgt_1/lun/lun_0/statistics/scsi_tgt_port", iqn);
+	read_counts(fs, folder, of_lun, ret);
+	snprintf(folder, sizeof(folder), TARGET_HBA "/%s/statistics/scsi_tgt_dev", id);
+	read_counts(fs, folder, of_device, ret);
+	if (!ret->sessions)
+		return 0;
+	configfs_list(fs, take_first, initiator, "iscsi/%s/tpgt_1/acls", iqn);
+	snprintf(folder, sizeof(folder), "iscsi/%s/tpgt_1/acls/%s/fabric_statistics/iscsi_sess_stats", iqn,
+		 initiator);
+	read_counts(fs, folder, of_session, ret);
+	return 0;
+}
