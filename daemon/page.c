@@ -13,11 +13,15 @@
 PAGE_FILE(page_html, "index.html");
 PAGE_FILE(page_css, "page.css");
 PAGE_FILE(page_js, "page.js");
+PAGE_FILE(page_operator, "operator.js");
+PAGE_FILE(page_tools, "tools.js");
 
 static const struct page_file files[] = {
 	{"/", "text/html; charset=utf-8", page_html, page_html_end},
 	{"/page.css", "text/css; charset=utf-8", page_css, page_css_end},
 	{"/page.js", "text/javascript; charset=utf-8", page_js, page_js_end},
+	{"/operator.js", "text/javascript; charset=utf-8", page_operator, page_operator_end},
+	{"/tools.js", "text/javascript; charset=utf-8", page_tools, page_tools_end},
 };
 
 const struct page_file *page_find(const char *path)

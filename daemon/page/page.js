@@ -1,102 +1,206 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The page: asks /status every two seconds and draws it. Everything goes in as text, never as markup: names come
-// from PCs. Changes need the operator's token, which stays in this tab.
-"use strict";
-const $ = (id) => document.getElementById(id);
+// The page: asks /status every two seconds and draws it. Everything goes in as text, never as markup: names come from
+// PCs. A row is drawn anew only when what it shows has changed, so that buttons stay under the finger.
+import {edit, editImage, operator} from "./operator.js";
+import {$, bytes, el, ago} from "./tools.js";
+
+const KEPT = 150; // samples of the charts: five minutes
+const EVERY = 2000; // ms
 const history = [];
-const KEPT = 150;
-let token = sessionStorage.getItem("token") || "";
-let status = null;
+const open = new Set();
+let status = null, shownState = "";
+let pressed = false; // between pressing and letting go nothing moves
 
-function el(tag, attributes, ...children) {
-	const e = document.createElement(tag);
-	for (const [k, v] of Object.entries(attributes || {}))
-		if (k === "onclick")
-			e.addEventListener("click", v);
-		else if (k === "width")
-			e.style.width = v;
-		else
-			e.setAttribute(k, v);
-	e.append(...children.filter((c) => c !== null && c !== undefined));
-	return e;
-}
-
-function bytes(n) {
-	if (n === undefined || n === null)
-		return "";
-	for (const unit of ["B", "KiB", "MiB", "GiB", "TiB"]) {
-		if (n < 1024 || unit === "TiB")
-			return (unit === "B" ? n : n.toFixed(n < 10 ? 1 : 0)) + " " + unit;
-		n /= 1024;
-	}
-}
-
+// --- the steps of a start -------------------------------------------------------------------------------------------
+const STEPS = [["tftp", "PXE", "DHCP by the firmware, until it fetches its boot program"], ["ipxe", "boot program", "loads iPXE"],
+	["script", "iPXE", "DHCP again, asks for the script"], ["ready", "disk", "the server makes its disk ready"],
+	["login", "login", "iSCSI login"], ["first_read", "boot loader", "until the first read"], ["settled", "system", "reads until it is up"]];
 const seconds = (s) => (s < 10 ? s.toFixed(1) : Math.round(s)) + " s";
-const STEP_NAMES = {tftp: "boot program", ipxe: "iPXE asks", script: "script", ready: "disk ready", login: "iSCSI login", first_read: "first read"};
+const known = (n) => n !== null && n !== undefined;
 
-// The steps of a start as pieces of one bar; each piece is the time since the step before.
-function steps(boot) {
-	const bar = el("div", {class: "steps", role: "img"});
-	const said = [];
+// Each piece of the bar is the time since the step before.
+function pieces(boot) {
 	let before = 0;
-	if (!boot)
-		return null;
-	const known = Object.keys(STEP_NAMES).filter((k) => boot.seconds[k] !== null && boot.seconds[k] !== undefined)
-		.sort((a, b) => boot.seconds[a] - boot.seconds[b]);
-	const whole = Math.max(...known.map((k) => boot.seconds[k]), 0.001);
-	for (const k of known) {
-		const took = boot.seconds[k] - before;
-		bar.append(el("i", {width: (100 * took / whole) + "%"}));
-		said.push(STEP_NAMES[k] + " " + seconds(boot.seconds[k]));
-		before = boot.seconds[k];
-	}
-	if (!known.length)
-		return null;
-	bar.setAttribute("aria-label", said.join(", "));
-	bar.setAttribute("title", said.join("\n"));
-	return el("div", {}, bar, el("span", {class: "small"}, said[said.length - 1]));
+	const list = [];
+	STEPS.forEach(([key, name], i) => {
+		const at = boot && boot.seconds[key];
+		if (!known(at))
+			return;
+		list.push({key, name, color: "c" + (i + 1), took: Math.max(0, at - before), at});
+		before = Math.max(before, at);
+	});
+	return list;
 }
 
-function matches(c, text) {
-	return !text || [c.name, c.address, c.state, c.mac, c.running_image, ...(c.images || [])].join(" ").toLowerCase().includes(text.toLowerCase());
+function lastStart(c) {
+	const list = pieces(c.boot);
+	if (!list.length)
+		return [];
+	const whole = Math.max(list[list.length - 1].at, 0.001);
+	const bar = el("div", {class: "steps", role: "img", "aria-label": list.map((p) => p.name + " " + seconds(p.took)).join(", "),
+		title: list.map((p) => p.name + " " + seconds(p.took)).join("\n")},
+		...list.map((p) => el("i", {class: p.color, width: 100 * p.took / whole + "%"})));
+	const said = [];
+	if (known(c.boot.seconds.first_read))
+		said.push("disk after " + seconds(c.boot.seconds.first_read));
+	if (known(c.boot.seconds.settled))
+		said.push("up after " + seconds(c.boot.seconds.settled));
+	if (!said.length)
+		said.push(list[list.length - 1].name + " at " + seconds(list[list.length - 1].at));
+	return [bar, el("span", {class: "small"}, said.join(" · "))];
+}
+
+// --- PCs ------------------------------------------------------------------------------------------------------------
+function details(c) {
+	const disk = c.disk || {}, boot = c.boot || {}, list = el("dl", {});
+	const add = (name, value) => known(value) && value !== "" && list.append(el("div", {}, el("dt", {}, name), el("dd", {}, String(value))));
+	for (const p of pieces(c.boot))
+		list.append(el("div", {}, el("dt", {}, el("span", {class: "key " + p.color}), p.name), el("dd", {}, seconds(p.took))));
+	if (boot.idle)
+		add("waited meanwhile", seconds(boot.idle.seconds) + ", " + boot.idle.gaps + (boot.idle.gaps === 1 ? " time" : " times"));
+	add("started", boot.began && ago(boot.began));
+	add("MAC address", c.mac);
+	add("firmware", c.firmware);
+	add("group", c.group);
+	add("write-back", c.keep ? "kept over restarts" : "clean at each start");
+	add("updates", c.update_image);
+	if (c.disk) {
+		const cached = disk.cache_hit_bytes + disk.cache_miss_bytes;
+		add("reads", disk.reads + (disk.reads ? ", " + (1000 * disk.read_seconds / disk.reads).toFixed(1) + " ms each" : ""));
+		add("writes", disk.writes + (disk.writes ? ", " + (1000 * disk.write_seconds / disk.writes).toFixed(1) + " ms each" : ""));
+		add("flushes", disk.flushes);
+		add("errors", disk.errors);
+		add("image cache", cached ? Math.round(100 * disk.cache_hit_bytes / cached) + " % of its reads" : null);
+	}
+	add("last seen", c.last_seen && ago(c.last_seen));
+	return el("tr", {class: "more"}, el("td", {colspan: 8}, list));
 }
 
 function clientRow(c) {
-	const disk = c.disk || {};
-	const failure = c.boot && c.boot.failure;
-	return el("tr", {"data-client": c.name, class: c.state === "off" ? "gone" : ""},
-		el("td", {}, el("b", {}, c.name), " ", el("span", {class: "small"}, c.mac)),
-		el("td", {}, el("span", {class: "state " + c.state}, c.state), failure ? el("div", {class: "why"}, failure) : null),
-		el("td", {class: "n"}, c.address || ""),
-		el("td", {}, c.running_image || (c.images || [])[0] || "none", c.keep ? el("span", {class: "small"}, " kept") : null),
-		el("td", {class: "wide"}, ...[steps(c.boot)].filter(Boolean)),
-		el("td", {class: "n", "data-name": "read"}, bytes(disk.read_bytes)),
-		el("td", {class: "n", "data-name": "written"}, bytes(disk.written_bytes)),
-		el("td", {class: "n", "data-name": "write-back"}, bytes(disk.write_back_bytes)),
-		el("td", {class: "act"}, el("button", {type: "button", onclick: () => edit(c)}, "Change")));
+	const disk = c.disk || {}, failure = c.boot && c.boot.failure;
+	const toggle = () => {
+		open.has(c.name) ? open.delete(c.name) : open.add(c.name);
+		drawClients();
+	};
+	return el("tr", {"data-client": c.name, class: "pc" + (c.state === "off" ? " off" : "") + (open.has(c.name) ? " open" : ""), onclick: toggle},
+		el("td", {}, el("b", {tabindex: 0, role: "button", "aria-expanded": String(open.has(c.name)),
+			onkeydown: (e) => (e.key === "Enter" || e.key === " ") && (e.preventDefault(), toggle())}, c.name),
+			el("div", {class: "small"}, c.address || "no address")),
+		el("td", {class: "right"}, el("span", {class: "state " + c.state}, c.state), failure ? el("div", {class: "why"}, failure) : null),
+		el("td", {class: "wide"}, c.running_image || (c.images || [])[0] || el("span", {class: "dim"}, "none"),
+			c.update_image ? el("div", {class: "small"}, "updates " + c.update_image) : c.keep ? el("div", {class: "small"}, "kept") : null),
+		el("td", {class: "wide"}, ...lastStart(c)),
+		el("td", {class: "n", "data-name": "read"}, ...(c.disk ? [bytes(disk.read_bytes)] : [])),
+		el("td", {class: "n right", "data-name": "written"}, ...(c.disk ? [bytes(disk.written_bytes)] : [])),
+		el("td", {class: "n", "data-name": "write-back"}, ...(c.disk ? [bytes(disk.write_back_bytes)] : [])),
+		el("td", {class: "act right"}, el("button", {type: "button", onclick: (e) => (e.stopPropagation(), edit(status, c))}, "Change")));
 }
 
+const rows = new Map(); // name → {key, nodes}
+
+function rowsOf(c) {
+	const key = JSON.stringify([c, open.has(c.name)]), old = rows.get(c.name);
+	if (old && (old.key === key || pressed))
+		return old.nodes;
+	const nodes = [clientRow(c), ...(open.has(c.name) ? [details(c)] : [])];
+	if (old && old.nodes[0].contains(document.activeElement)) {
+		const focus = nodes[0].querySelector(document.activeElement.tagName);
+		requestAnimationFrame(() => focus.focus({preventScroll: true}));
+	}
+	rows.set(c.name, {key, nodes});
+	return nodes;
+}
+
+// Puts exactly these nodes into a parent, touching only what is not in its place.
+function arrange(parent, nodes) {
+	nodes.forEach((n, i) => parent.childNodes[i] !== n && parent.insertBefore(n, parent.childNodes[i] || null));
+	while (parent.childNodes.length > nodes.length)
+		parent.lastChild.remove();
+}
+
+function drawClients() {
+	const text = $("find").value.toLowerCase(), counts = {};
+	for (const c of status.clients)
+		counts[c.state] = (counts[c.state] || 0) + 1;
+	if (!counts[shownState])
+		shownState = "";
+	const shown = status.clients.filter((c) => (!shownState || c.state === shownState) &&
+		[c.name, c.address, c.mac, c.state, c.running_image, ...(c.images || [])].join(" ").toLowerCase().includes(text));
+	const names = new Set(status.clients.map((c) => c.name));
+	for (const name of rows.keys())
+		names.has(name) || rows.delete(name);
+	arrange($("clients").tBodies[0], shown.flatMap(rowsOf));
+	$("client-count").textContent = status.clients.length ? String(status.clients.length) : "";
+	$("clients").hidden = !status.clients.length;
+	$("no-clients").hidden = status.clients.length > 0;
+	$("legend").hidden = !status.clients.some((c) => pieces(c.boot).length);
+	const key = JSON.stringify([counts, shownState]);
+	if ($("states").dataset.key !== key) {
+		$("states").dataset.key = key;
+		$("states").replaceChildren(...Object.keys(counts).length < 2 ? [] : Object.entries(counts).map(([s, n]) =>
+			el("button", {type: "button", class: "state " + s, "aria-pressed": String(s === shownState),
+				onclick: () => { shownState = s === shownState ? "" : s; drawClients(); }}, n + " " + s)));
+	}
+}
+
+// --- images ---------------------------------------------------------------------------------------------------------
+function imageRow(i) {
+	const users = status.clients.filter((c) => c.running_image === i.name && c.disk && (!c.boot || c.boot.generation === i.generation)).length;
+	const session = status.clients.find((c) => c.update_image === i.name);
+	const content = i.good === undefined ? el("span", {class: "dim"}, "not compared") :
+		el("span", {class: i.good ? "good" : "bad"}, (i.good ? "good, " : "NOT what it was, ") + ago(i.checked));
+	return el("tr", {"data-image": i.name, "data-generation": String(i.generation), class: i.current ? "" : "old"},
+		el("td", {}, el("b", {}, i.name), session && i.current ? el("div", {class: "small"}, session.name + " updates it") : null),
+		el("td", {class: "right", "data-name": "generation"}, i.generation + (i.current ? "" : ", for rollback")),
+		el("td", {class: "wide"}, i.file, el("div", {class: "small"}, i.format + (i.file_bytes ? ", " + bytes(i.file_bytes) : ""))),
+		el("td", {class: "n", "data-name": "disk"}, bytes(i.size_bytes)),
+		el("td", {class: "right"}, content),
+		el("td", {class: "wide", "data-name": "used by"}, ...(users ? [users + (users === 1 ? " PC" : " PCs")] : [])),
+		el("td", {class: "act right"}, i.current ? el("button", {type: "button", onclick: () => editImage(status, i.name)}, "Change") : null));
+}
+
+function drawImages() {
+	const key = JSON.stringify([status.images, status.clients.map((c) => [c.name, c.running_image, c.update_image, c.boot && c.boot.generation])]);
+	const commit = status.commit, body = $("images").tBodies[0];
+	if (body.dataset.key !== key) {
+		body.dataset.key = key;
+		body.replaceChildren(...status.images.map(imageRow));
+	}
+	$("images").hidden = !status.images.length;
+	$("no-images").hidden = status.images.length > 0;
+	$("commit").hidden = !commit;
+	if (commit)
+		$("commit").textContent = "Commit of " + commit.image + ": " + (commit.state === "failed" ? commit.error :
+			commit.state === "done" ? (commit.look ? bytes(commit.changed) + " would be written" : "generation " + commit.generation + " is there") :
+			commit.state + (commit.total ? ", " + Math.floor(100 * commit.done / commit.total) + " %" : ""));
+	$("uploads").replaceChildren(...status.uploads.map((u) => el("li", {}, "Upload of " + u.file + " by " + u.by + ": " + u.state +
+		(u.size ? ", " + Math.floor(100 * u.received / u.size) + " %" : ""))));
+}
+
+// --- charts ---------------------------------------------------------------------------------------------------------
 function chart(name, now, values) {
-	const top = Math.max(...values, 1e-9);
-	const at = (v, i) => (i * 100 / Math.max(KEPT - 1, 1)).toFixed(1) + " " + (38 - 36 * v / top).toFixed(1);
-	const ns = "http://www.w3.org/2000/svg";
-	const svg = document.createElementNS(ns, "svg");
-	const path = document.createElementNS(ns, "path");
+	const ns = "http://www.w3.org/2000/svg", svg = document.createElementNS(ns, "svg"), top = Math.max(...values, 1e-9);
+	const x = (i) => ((i + KEPT - values.length) * 100 / (KEPT - 1)).toFixed(1);
+	const line = values.map((v, i) => (i ? "L" : "M") + x(i) + " " + (38 - 36 * v / top).toFixed(1)).join("");
+	for (const [kind, d] of [["area", line + "L100 40L" + x(0) + " 40Z"], ["line", line]]) {
+		const path = document.createElementNS(ns, "path");
+		path.setAttribute("class", kind);
+		path.setAttribute("d", d);
+		svg.append(path);
+	}
 	svg.setAttribute("viewBox", "0 0 100 40");
 	svg.setAttribute("preserveAspectRatio", "none");
-	path.setAttribute("d", values.map((v, i) => (i ? "L" : "M") + at(v, i + KEPT - values.length)).join(""));
-	svg.append(path);
+	svg.setAttribute("role", "img");
+	svg.setAttribute("aria-label", name + ", the last minutes");
 	return el("figure", {}, el("b", {}, now), svg, el("figcaption", {}, name));
 }
 
-function sum(list, key) {
-	return list.reduce((n, c) => n + ((c.disk || {})[key] || 0), 0);
-}
+const sum = (key) => status.clients.reduce((n, c) => n + ((c.disk || {})[key] || 0), 0);
 
-function note(s) {
-	const now = {t: performance.now(), read: sum(s.clients, "read_bytes"), written: sum(s.clients, "written_bytes"),
-		running: s.clients.filter((c) => c.state === "running").length};
+function note() {
 	const last = history[history.length - 1];
+	const now = {t: performance.now(), read: sum("read_bytes"), written: sum("written_bytes"),
+		running: status.clients.filter((c) => c.state === "running").length};
 	const dt = last ? (now.t - last.t) / 1000 : 0;
 	now.readRate = dt > 0 ? Math.max(0, (now.read - last.read) / dt) : 0;
 	now.writeRate = dt > 0 ? Math.max(0, (now.written - last.written) / dt) : 0;
@@ -106,94 +210,69 @@ function note(s) {
 	return now;
 }
 
-function drawCharts(s) {
-	const now = note(s);
+function drawCharts() {
+	const now = note();
 	const parts = [
 		chart("PCs running", String(now.running), history.map((h) => h.running)),
 		chart("read by PCs", bytes(Math.round(now.readRate)) + "/s", history.map((h) => h.readRate)),
 		chart("written by PCs", bytes(Math.round(now.writeRate)) + "/s", history.map((h) => h.writeRate)),
 	];
-	if (s.store) {
-		const used = s.store.used_bytes / Math.max(s.store.size_bytes, 1);
-		parts.push(el("figure", {}, el("b", {}, Math.round(100 * used) + " %"),
-			el("meter", {min: 0, max: 1, high: 0.8, value: used}),
-			el("figcaption", {}, "write-back store: " + bytes(s.store.used_bytes) + " of " + bytes(s.store.size_bytes))));
+	if (status.store) {
+		const used = status.store.used_bytes / Math.max(status.store.size_bytes, 1);
+		const most = status.clients.filter((c) => c.disk && c.disk.write_back_bytes).sort((a, b) => b.disk.write_back_bytes - a.disk.write_back_bytes)[0];
+		parts.push(el("figure", {}, el("figcaption", {}, "write-back store"), el("b", {}, status.store.failed ? "FAILED" : Math.round(100 * used) + " % used"),
+			el("meter", {min: 0, max: 1, high: 0.8, optimum: 0, value: used}),
+			el("span", {class: "small"}, bytes(status.store.used_bytes) + " of " + bytes(status.store.size_bytes) +
+				(most ? "; most: " + most.name + ", " + bytes(most.disk.write_back_bytes) : ""))));
 	}
 	$("charts").replaceChildren(...parts);
 }
 
-function draw(s) {
-	const text = $("find").value;
-	const shown = s.clients.filter((c) => matches(c, text));
-	document.title = s.server.name || "bootwell";
-	$("server").textContent = s.server.name || "bootwell";
-	$("facts").textContent = "bootwell " + s.server.version + " · DHCP " + s.dhcp.mode + " · " + s.dhcp.leases +
-		" of " + s.dhcp.addresses + " addresses leased · targets " + (s.server.targets ? "on" : "off");
-	$("problems").replaceChildren(...s.problems.map((p) => el("li", {}, p)));
-	$("client-count").textContent = s.clients.length ? "(" + s.clients.length + ")" : "";
-	$("clients").hidden = !s.clients.length;
-	$("no-clients").hidden = s.clients.length > 0;
-	$("clients").tBodies[0].replaceChildren(...shown.map(clientRow));
-	$("images").tBodies[0].replaceChildren(...s.images.map((i) => el("tr", {class: i.current ? "" : "gone"},
-		el("td", {}, el("b", {}, i.name)), el("td", {class: "n"}, String(i.generation)), el("td", {}, i.file),
-		el("td", {}, i.format), el("td", {class: "n"}, bytes(i.size_bytes)), el("td", {}, i.in_use ? "yes" : ""))));
-	$("log").replaceChildren(...s.log.map((line) => el("li", {}, line)));
-	$("operator").hidden = false;
-	$("operator").textContent = token ? "Operator: leave" : "Operator";
-	document.body.classList.toggle("operator", token !== "");
-	drawCharts(s);
+// --- all of it ------------------------------------------------------------------------------------------------------
+function drawLog() {
+	const key = JSON.stringify(status.log);
+	if ($("log").dataset.key === key)
+		return;
+	$("log").dataset.key = key;
+	$("log").replaceChildren(...status.log.map((l) => el("li", {class: l.level}, el("time", {datetime: l.time}, new Date(l.time).toLocaleString()),
+		(l.level === "notice" ? "" : l.level + ": ") + l.text)));
 }
 
-async function api(method, path, body) {
-	const r = await fetch(path, {method, headers: {Authorization: "Bearer " + token, "Content-Type": "application/json"},
-		body: body ? JSON.stringify(body) : undefined});
-	const answer = await r.json().catch(() => ({}));
-	if (!r.ok)
-		throw new Error(answer.error || "the server answered " + r.status);
-	return answer;
+function draw() {
+	document.title = status.server.name || "bootwell";
+	$("server").textContent = status.server.name || "bootwell";
+	$("facts").textContent = "bootwell " + status.server.version + " · DHCP " + status.dhcp.mode + ", " + status.dhcp.leases +
+		" of " + status.dhcp.addresses + " addresses leased" + (status.server.targets ? "" : " · no disks: targets are off");
+	arrange($("problems"), status.problems.map((p, i) => {
+		const old = $("problems").childNodes[i];
+		return old && old.textContent === p ? old : el("li", {}, p);
+	}));
+	$("operator").hidden = !status.server.operator;
+	drawCharts();
+	drawClients();
+	drawImages();
+	drawLog();
 }
 
-async function attempt(what) {
-	try {
-		await what();
-		$("edit").close();
-		refresh();
-	} catch (e) {
-		$("edit-error").textContent = e.message;
-	}
-}
-
-function edit(c) {
-	const names = [...new Set(status.images.map((i) => i.name))];
-	const path = "/api/clients/" + encodeURIComponent(c.name);
-	$("edit-name").textContent = c.name;
-	$("edit-error").textContent = "";
-	$("edit-image").replaceChildren(el("option", {value: ""}, "as configured"), ...names.map((n) => el("option", {value: n}, n)));
-	$("edit-keep").value = "";
-	$("edit-save").onclick = () => attempt(() => api("PATCH", path, {image: $("edit-image").value,
-		keep: {"true": true, "false": false}[$("edit-keep").value] ?? null}));
-	$("edit-wake").onclick = () => attempt(() => api("POST", path + "/wake"));
-	$("edit").showModal();
-}
-
-async function refresh() {
+let timer = 0;
+export async function refresh() {
+	clearTimeout(timer);
 	try {
 		const r = await fetch("/status", {cache: "no-store"});
 		status = await r.json();
-		draw(status);
-		document.body.classList.remove("gone");
+		document.body.classList.remove("stale");
+		draw();
 	} catch (e) {
-		document.body.classList.add("gone");
-		$("problems").replaceChildren(el("li", {}, "The server does not answer; what is shown is old. Trying again."));
+		document.body.classList.add("stale");
+		$("problems").replaceChildren(el("li", {}, "The server does not answer; what is shown is old. Trying again. (" + e.message + ")"));
 	}
+	timer = document.hidden ? 0 : setTimeout(refresh, EVERY);
 }
 
-$("operator").addEventListener("click", () => {
-	token = token ? "" : (prompt("Operator token ([http] token in bootwell.conf)") || "");
-	token ? sessionStorage.setItem("token", token) : sessionStorage.removeItem("token");
-	if (status)
-		draw(status);
-});
-$("find").addEventListener("input", () => status && draw(status));
+$("legend").replaceChildren(...STEPS.map(([, name, what], i) => el("span", {title: what}, el("span", {class: "key c" + (i + 1)}), name)));
+$("find").addEventListener("input", () => status && drawClients());
+for (const [event, down] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]])
+	document.addEventListener(event, () => (pressed = down), true);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+operator(refresh);
 refresh();
-setInterval(refresh, 2000);
