@@ -145,17 +145,17 @@ function drawClients() {
 
 // --- images ---------------------------------------------------------------------------------------------------------
 function imageRow(i) {
-	const users = status.clients.filter((c) => c.running_image === i.name && c.disk && (!c.boot || c.boot.generation === i.generation)).length;
+	const users = (i.users || []).length;
 	const session = status.clients.find((c) => c.update_image === i.name);
-	const content = i.good === undefined ? el("span", {class: "dim"}, "not compared") :
-		el("span", {class: i.good ? "good" : "bad"}, (i.good ? "good, " : "NOT what it was, ") + ago(i.checked));
+	const content = !i.checked ? el("span", {class: "dim"}, "not checked") :
+		el("span", {class: i.check_failed ? "bad" : "good"}, (i.check_failed ? "NOT what it was, " : "good, ") + ago(i.checked));
 	return el("tr", {"data-image": i.name, "data-generation": String(i.generation), class: i.current ? "" : "old"},
 		el("td", {}, el("b", {}, i.name), session && i.current ? el("div", {class: "small"}, session.name + " updates it") : null),
 		el("td", {class: "right", "data-name": "generation"}, i.generation + (i.current ? "" : ", for rollback")),
 		el("td", {class: "wide"}, i.file, el("div", {class: "small"}, i.format + (i.file_bytes ? ", " + bytes(i.file_bytes) : ""))),
 		el("td", {class: "n", "data-name": "disk"}, bytes(i.size_bytes)),
 		el("td", {class: "right"}, content),
-		el("td", {class: "wide", "data-name": "used by"}, ...(users ? [users + (users === 1 ? " PC" : " PCs")] : [])),
+		el("td", {class: "wide", "data-name": "used by", title: (i.users || []).join(", ")}, ...(users ? [users + (users === 1 ? " PC" : " PCs")] : [])),
 		el("td", {class: "act right"}, i.current ? el("button", {type: "button", onclick: () => editImage(status, i.name)}, "Change") : null));
 }
 

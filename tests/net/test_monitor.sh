@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What can be seen of a room that runs: /metrics with the handler's and the kernel's counts, the textfile, RUN/stat/ with
 # one value a file. The room (tests/net/room) lies in an ordinary directory that stands in for configfs.
+# shellcheck disable=SC2034 # variables within eval
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/netlab.sh"
 requires curl jq promtool python3
@@ -79,7 +80,6 @@ check "its bytes of the LUN" has 'bootwell_lio_lun_read_bytes_total{client="PC2"
 check "its bytes of the session" has 'bootwell_lio_session_bytes_total{client="PC2",direction="sent"} 32000000'
 check "aborts of the backstore" has 'bootwell_lio_device_aborts_total{client="PC2"} 2'
 check "the store" has 'bootwell_store_used_bytes 22548578304'
-# shellcheck disable=SC2034 # within eval
 rx=$(in_ns srv cat /sys/class/net/lan/statistics/rx_packets)
 check "the interface, as sysfs has it" eval '[ "$(sed -n "s/^bootwell_network_receive_packets_total{interface=\"lan\"} //p" "$TMP/metrics")" -le "$rx" ]'
 check "its link" has 'bootwell_network_carrier{interface="lan"} 1'
@@ -95,7 +95,6 @@ if grep -q '^bootwell_bpf_counting 1$' "$TMP/metrics" && grep -q '^bootwell_bpf_
 	lab_ns pc
 	lab_plug pc eth0
 	in_ns pc ip addr add 10.77.0.200/16 dev eth0
-	# shellcheck disable=SC2034
 	before=$(tc_runs)
 	in_ns pc sh -c 'echo x >/dev/udp/10.77.0.1/4000' 2>/dev/null || in_ns pc bash -c 'echo x >/dev/udp/10.77.0.1/4000'
 	check "the kernel's count of BPF runs grows with packets" wait_for 20 eval '[ "$(tc_runs)" -gt "$before" ]'
@@ -105,7 +104,7 @@ fi
 
 # Rules and dashboard name what there really is. An alert may ask for what only appears after a mishap.
 missing=$(cat "$TOP/conf/bootwell.rules.yml" "$TOP/conf/grafana-dashboard.json" | grep -oE '\bbootwell_[a-z_]+' | sort -u | while read -r m; do
-	grep -qE "^$m[{ ]" "$TMP/metrics" || grep -q "^# TYPE $m " "$TMP/metrics" || echo "$m"
+	grep -qE "^${m}[{ ]" "$TMP/metrics" || grep -q "^# TYPE $m " "$TMP/metrics" || echo "$m"
 done)
 check "every metric of the rules and of the dashboard is there${missing:+: not $missing}" test -z "$missing"
 undocumented=$(sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$TMP/metrics" | while read -r m; do grep -q "\`$m\`" "$TOP/docs/metrics.md" || echo "$m"; done)

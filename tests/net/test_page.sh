@@ -61,7 +61,8 @@ db.execute("UPDATE image SET current = 0 WHERE name = 'one'")
 db.execute("INSERT INTO image (name, generation, file, format, image_id, parent_id, virtual_size, file_size, size_override, added, current)"
            " SELECT name, 2, 'one-2.raw', format, image_id, parent_id, virtual_size, file_size, size_override, added + 86400, 1 FROM image WHERE name = 'one'")
 db.execute("UPDATE boot SET failure = '<img src=x onerror=pwned=2> the image is damaged' WHERE client = 14")
-db.execute("INSERT INTO verified VALUES ('one.raw', strftime('%s') - 90000, 0), ('one-2.raw', strftime('%s') - 7200, 1)")
+db.execute("UPDATE image SET checked = strftime('%s') - 90000, check_failed = 1 WHERE file = 'one.raw'")
+db.execute("UPDATE image SET checked = strftime('%s') - 7200 WHERE file = 'one-2.raw'")
 db.commit()
 END
 for n in 12 13; do # two PCs that are off
