@@ -36,6 +36,7 @@
 
 #define HBA          TARGET_HBA
 #define RUNNER_WAIT  30 /* tenths of a second: systemd starts a crashed runner within one */
+#define RUNNER_PATIENCE 180 /* s that one which is alive may take to open a disk */
 #define CMD_TIME_OUT "180"
 
 struct targets {
@@ -45,7 +46,7 @@ struct targets {
 	pthread_mutex_t lock; /* of what follows: what is being done now */
 	enum { IDLE, ENABLING, REMOVING } doing;
 	char doing_id[TARGET_ID_MAX];
-	time_t since; /* CLOCK_MONOTONIC */
+	time_t since; /* CLOCK_BOOTTIME */
 };
 
 int targets_new(struct targets **ret, const char *root, const char *run)
@@ -137,7 +138,31 @@ static bool is_runner(const char *pid)
 	return !strcmp(comm, "tcmu-runner\n");
 }
 
-static bool runner_alive(void)
+/* When a process began, seconds since the machine did; proc(5): the 22nd field, behind a name in parentheses. */
+static time_t began(const char *pid)
+{
+	char path[64], text[1024] = "";
+	unsigned long long ticks = 0;
+	const char *at;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	at = strrchr(text, ')');
+	for (unsigned int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (at)
+		sscanf(at, "%llu", &ticks);
+	return (time_t)(ticks / (unsigned long long)sysconf(_SC_CLK_TCK));
+}
+
+/* *ret_began may be NULL. */
+static bool runner_alive(time_t *ret_began)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -145,8 +170,11 @@ static bool runner_alive(void)
 
 	if (!proc)
 		return true;
-	while (!found && (entry = readdir(proc)))
+	while (!found && (entry = readdir(proc))) {
 		found = isdigit((unsigned char)entry->d_name[0]) && is_runner(entry->d_name);
+		if (found && ret_began)
+			*ret_began = began(entry->d_name);
+	}
 	closedir(proc);
 	return found;
 }
@@ -160,18 +188,18 @@ static bool wait_for_runner(const struct targets *t)
 	if (t->fs.plain)
 		return true;
 	for (int i = 0; i < RUNNER_WAIT; i++) {
-		if (runner_alive())
+		if (runner_alive(NULL))
 			return true;
 		nanosleep(&tenth, NULL);
 	}
 	return false;
 }
 
-static time_t monotonic(void)
+static time_t since_boot(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_BOOTTIME, &now);
 	return now.tv_sec;
 }
 
@@ -179,7 +207,7 @@ static void now_doing(struct targets *t, int what, const char *id)
 {
 	pthread_mutex_lock(&t->lock);
 	t->doing = what;
-	t->since = monotonic();
+	t->since = since_boot();
 	snprintf(t->doing_id, sizeof(t->doing_id), "%s", id);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -227,16 +255,29 @@ static void close_ring(struct targets *t, const char *id, int *r)
 	configfs_write(&t->fs, "2", HBA "/%s/action/reset_ring", id);
 }
 
+/*
+ * A runner that was there when it was asked, and still is, is at work: the first disk allocates the store, a machine may be
+ * busy. One that began later does not know that it was asked.
+ */
+static bool runner_works(time_t asked)
+{
+	time_t at = 0;
+
+	return runner_alive(&at) && at < asked && since_boot() - asked < RUNNER_PATIENCE;
+}
+
 void target_rescue(struct targets *t, unsigned int seconds)
 {
 	char id[TARGET_ID_MAX];
 	int doing;
 
 	pthread_mutex_lock(&t->lock);
-	doing = monotonic() - t->since >= (time_t)seconds ? (int)t->doing : IDLE;
+	doing = since_boot() - t->since >= (time_t)seconds ? (int)t->doing : IDLE;
+	if (doing == ENABLING && !t->fs.plain && runner_works(t->since))
+		doing = IDLE;
 	snprintf(id, sizeof(id), "%s", t->doing_id);
 	if (doing != IDLE)
-		t->since = monotonic();
+		t->since = since_boot();
 	pthread_mutex_unlock(&t->lock);
 
 	if (doing == ENABLING && !t->fs.plain) {
@@ -244,7 +285,7 @@ void target_rescue(struct targets *t, unsigned int seconds)
 		module_parameter(t, "reset_netlink", "1");
 		module_parameter(t, "block_netlink", "0");
 	}
-	if (doing == REMOVING && !t->fs.plain && !runner_alive())
+	if (doing == REMOVING && !t->fs.plain && !runner_alive(NULL))
 		each_backstore(t, id, close_ring, NULL);
 }
 

@@ -70,8 +70,8 @@ int target_touch(struct targets *targets, const struct target_disk *disk, char e
 int target_remove(struct targets *targets, const char *iqn, const char *id,
 		  char error[TARGET_ERROR_MAX]);
 
-/* Gets a target_add() or target_remove() that has hung since `seconds` out of the kernel. Any
- * thread. */
+/* Gets a target_add() or target_remove() that has hung since `seconds` out of the kernel; not one that waits for a tcmu-runner
+ * which is at work. Any thread. */
 void target_rescue(struct targets *targets, unsigned int seconds);
 
 struct target_session {
