@@ -289,7 +289,7 @@ static void open_uploads(struct daemon *d)
 {
 	struct upload_service_parts parts = {.loop = d->loop, .boot = d->boot, .catalogue = d->catalogue,
 					     .store = d->store, .config = &d->config};
-	struct upload_error error = {""};
+	struct upload_error error = {.text = ""};
 	bool known = d->upload_problem[0];
 
 	d->upload_problem[0] = '\0';

@@ -37,6 +37,7 @@ static void usage(FILE *to)
 	      "  -t, --token-file FILE     the operator's token; default: $BOOTWELL_TOKEN\n"
 	      "  -u, --update              becomes the next generation of an image that is there\n"
 	      "  -d, --disk                FILE is a disk, byte for byte\n"
+	      "  -l, --limit MIB           a second at most\n"
 	      "  -g, --give-up SECONDS     without an answer; default 600, 0: never\n"
 	      "      --abort IMAGE         ends somebody's unfinished upload\n",
 	      to);
@@ -84,14 +85,24 @@ static int parse_server(struct arguments *a, const char *text)
 	return a->host[0] ? 0 : -EINVAL;
 }
 
+static int parse_number(const char *text, uint64_t most, uint64_t *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	return errno || end == text || *end || *text == '-' || *ret > most ? -EINVAL : 0;
+}
+
 static int parse(struct arguments *a, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"server", required_argument, NULL, 's'}, {"name", required_argument, NULL, 'n'},
 		{"token-file", required_argument, NULL, 't'}, {"update", no_argument, NULL, 'u'},
-		{"disk", no_argument, NULL, 'd'}, {"give-up", required_argument, NULL, 'g'},
+		{"disk", no_argument, NULL, 'd'}, {"limit", required_argument, NULL, 'l'}, {"give-up", required_argument, NULL, 'g'},
 		{"abort", required_argument, NULL, 'A'}, {"help", no_argument, NULL, 'h'}, {0}};
 	const char *token = getenv("BOOTWELL_TOKEN");
+	uint64_t n = 0;
 	int c, r = 0;
 
 	strcpy(a->host, "127.0.0.1");
@@ -99,7 +110,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 	if (token)
 		snprintf(a->token, sizeof(a->token), "%s", token);
 	optind = 1;
-	while (r == 0 && (c = getopt_long(argc, argv, "s:n:t:udg:h", longs, NULL)) != -1) {
+	while (r == 0 && (c = getopt_long(argc, argv, "s:n:t:udl:g:h", longs, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			r = parse_server(a, optarg);
@@ -117,7 +128,12 @@ static int parse(struct arguments *a, int argc, char **argv)
 			a->disk = true;
 			break;
 		case 'g':
-			a->options.give_up = (unsigned int)strtoul(optarg, NULL, 10);
+			r = parse_number(optarg, 86400 * 365, &n);
+			a->options.give_up = (unsigned int)n;
+			break;
+		case 'l':
+			r = parse_number(optarg, 1 << 20, &n);
+			a->options.limit = n << 20;
 			break;
 		case 'A':
 			a->abort = optarg;

@@ -550,7 +550,7 @@ static enum MHD_Result answer(struct request *rq, int code)
 {
 	struct MHD_Response *response;
 	enum MHD_Result r;
-	char *text;
+	char *text, seconds[16];
 
 	if (code) {
 		json_decref(rq->reply);
@@ -566,6 +566,10 @@ static enum MHD_Result answer(struct request *rq, int code)
 	}
 	if (!response)
 		return MHD_NO;
+	if (code && rq->error.retry_after) {
+		snprintf(seconds, sizeof(seconds), "%u", rq->error.retry_after);
+		MHD_add_response_header(response, "Retry-After", seconds);
+	}
 	r = MHD_queue_response(rq->connection, rq->status, response);
 	MHD_destroy_response(response);
 	return r;

@@ -17,6 +17,7 @@
 
 struct upload_error {
 	char text[512];
+	unsigned int retry_after; /* s after which the same may work; 0: nobody knows */
 };
 
 /* A finished image, to be put in the catalogue. */

@@ -33,6 +33,15 @@ int upload_fail(struct upload_error *error, int code, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(error->text, sizeof(error->text), format, ap);
 	va_end(ap);
+	error->retry_after = 0;
+	return code;
+}
+
+/* What upload_fail() said passes by itself. */
+static int passes(struct upload_error *error, int code, unsigned int seconds)
+{
+	if (error)
+		error->retry_after = seconds;
 	return code;
 }
 
@@ -246,9 +255,11 @@ static int may_resume(const struct upload_session *s, enum session_state state, 
 				   "%s is uploading %s; wait until it is done, take another name, or end it on the server with "
 				   "`bootwell image upload --abort %s`",
 				   s->header.who, s->header.file, s->image);
-	if (state == SESSION_FINISHING || (!same_key && !silent))
-		return upload_fail(error, -EBUSY, "%s is being uploaded from this PC already; wait %d seconds if that was cut off",
-				   s->header.file, UPLOAD_SILENCE);
+	if (state == SESSION_FINISHING || (!same_key && !silent)) {
+		upload_fail(error, -EBUSY, "%s is being uploaded from this PC already; wait %d seconds if that was cut off",
+			    s->header.file, UPLOAD_SILENCE);
+		return passes(error, -EBUSY, silent ? 1 : (unsigned int)(s->last_seen + UPLOAD_SILENCE + 1 - upload_now()));
+	}
 	return s->header.size == r->size && strcmp(s->header.file, r->file) == 0 && s->header.update == r->update;
 }
 
@@ -277,7 +288,8 @@ static int enter(struct upload_store *store, const struct upload_request *r, con
 	s = find_image(store, image);
 	*ret_there = s != NULL;
 	if (s && s->state == SESSION_LOADING) {
-		e = upload_fail(error, -EBUSY, "%s: another request for this image is being answered; try again in a moment", r->file);
+		upload_fail(error, -EAGAIN, "%s: another request for this image is being answered; try again in a moment", r->file);
+		e = passes(error, -EAGAIN, 1);
 	} else if (s) {
 		s->refs++;
 		*ret = s;
@@ -439,7 +451,10 @@ int upload_begin(struct upload_store *store, const struct upload_request *r, str
 			return 0;
 		}
 	}
-	return e ? e : upload_fail(error, -EBUSY, "%s: try again in a moment", r->file);
+	if (e)
+		return e;
+	upload_fail(error, -EAGAIN, "%s: try again in a moment", r->file);
+	return passes(error, -EAGAIN, 1);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------*/

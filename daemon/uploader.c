@@ -24,6 +24,7 @@
 #define DAMAGED_MAX 5 /* times that one part may arrive damaged */
 #define SWEEPS_MAX  5 /* times that parts are sent again before the finish is given up */
 #define RATE_WINDOW 10
+#define BACK_OFF_MS 5000 /* between two tries, unless the server asks for more */
 #define ZERO_RANGES 512 /* that are told at once */
 
 struct uploader {
@@ -111,7 +112,8 @@ static void nap(struct uploader *u, unsigned int ms)
 
 /* --- beginning, and beginning again -------------------------------------------------------------------------------*/
 
-static int begin_request(struct uploader *u, struct uploader_http *http, char id[UPLOAD_KEY_MAX], char *error, size_t size)
+static int begin_request(struct uploader *u, struct uploader_http *http, char id[UPLOAD_KEY_MAX], char *error, size_t size,
+			 unsigned int *retry_after)
 {
 	json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:b}", "name", u->options->name, "session", u->key, "size",
 			      (json_int_t)u->size, "used", (json_int_t)u->progress.used, "update", u->options->update);
@@ -121,6 +123,7 @@ static int begin_request(struct uploader *u, struct uploader_http *http, char id
 	json_t *answer = r == 0 ? json_loads(reply.body ? reply.body : "", 0, NULL) : NULL;
 	const char *got = json_string_value(json_object_get(answer, "id"));
 
+	*retry_after = reply.retry_after;
 	snprintf(error, size, "%s", reply.error);
 	if (r == 0 && (!got || strlen(got) != UPLOAD_KEY_MAX - 1 ||
 		       json_integer_value(json_object_get(answer, "part_size")) != (json_int_t)DIGEST_PART)) {
@@ -158,10 +161,27 @@ static int fetch_digests(struct uploader *u, struct uploader_http *http, const c
 	return r;
 }
 
-/* Worth trying again later? Our own upload, cut off, may keep the name for a while after this PC was restarted. */
-static bool may_pass(const struct uploader *u, int r)
+/*
+ * Worth trying again later? Our own connection that broke may keep the name for a while, and so may the upload that this
+ * PC was busy with when it was restarted (the server says how long).
+ */
+static bool may_pass(const struct uploader *u, int r, unsigned int retry_after)
 {
-	return r == -ECONNRESET || r == -ENOENT || r == -ESTALE || r == -EAGAIN || (r == -EBUSY && u->epoch > 0);
+	if (r == -EBUSY)
+		return u->epoch > 0 || (u->options->alone && retry_after);
+	return r == -ECONNRESET || r == -ENOENT || r == -ESTALE || r == -EAGAIN;
+}
+
+/* Waits before the next try, longer each time, and at least as long as the server asks. -ETIMEDOUT: it is enough. */
+static int back_off(struct uploader *u, const struct timespec *start, unsigned int tries, unsigned int retry_after)
+{
+	unsigned int ms = 200u << (tries < 5 ? tries : 5);
+
+	ms = ms > BACK_OFF_MS ? BACK_OFF_MS : ms;
+	if (u->options->give_up && since(start) >= u->options->give_up)
+		return -ETIMEDOUT;
+	nap(u, retry_after * 1000 > ms ? retry_after * 1000 : ms);
+	return 0;
 }
 
 /* Begins until it works, or there is no hope. `epoch`: as the caller saw it; if it has moved on, all is well. */
@@ -182,20 +202,18 @@ static int meet(struct uploader *u, struct uploader_http *http, unsigned int epo
 	u->meeting = true;
 	pthread_mutex_unlock(&u->lock);
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	for (unsigned int wait = 500;; wait = wait < 4000 ? wait * 2 : 5000) {
-		r = begin_request(u, http, id, error, sizeof(error));
+	for (unsigned int tries = 0, retry_after;; tries++) {
+		r = begin_request(u, http, id, error, sizeof(error), &retry_after);
 		if (r == -ENOENT)
 			break;
 		if (r == 0)
 			r = fetch_digests(u, http, id, error, sizeof(error));
-		if (r == 0 || !may_pass(u, r) || stopped(u))
+		if (r == 0 || !may_pass(u, r, retry_after) || stopped(u))
 			break;
 		set_trouble(u, error);
-		if (u->options->give_up && since(&start) >= u->options->give_up) {
-			r = -ETIMEDOUT;
+		r = back_off(u, &start, tries, retry_after);
+		if (r)
 			break;
-		}
-		nap(u, wait);
 	}
 	pthread_mutex_lock(&u->lock);
 	u->meeting = false;
@@ -218,11 +236,13 @@ static int meet(struct uploader *u, struct uploader_http *http, unsigned int epo
 static int ask(struct uploader *u, struct uploader_http *http, const char *method, const char *tail, const void *body,
 	       size_t length, const char *digest, struct uploader_reply *reply)
 {
+	struct timespec start;
 	char path[160];
-	unsigned int epoch;
+	unsigned int epoch, tries = 0;
 	int r;
 
-	for (unsigned int tries = 0;; tries++) {
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (;;) {
 		pthread_mutex_lock(&u->lock);
 		snprintf(path, sizeof(path), "/v1/uploads/%s/%s", u->id, tail);
 		epoch = u->epoch;
@@ -233,8 +253,10 @@ static int ask(struct uploader *u, struct uploader_http *http, const char *metho
 			return r;
 		r = uploader_request(http, method, path, body, length, digest, reply);
 		if (r == -EAGAIN) {
+			r = back_off(u, &start, tries++, reply->retry_after);
+			if (r)
+				return r;
 			uploader_reply_done(reply);
-			nap(u, 200);
 			continue;
 		}
 		if (r != -ECONNRESET && r != -ENOENT && r != -ESTALE)
@@ -456,10 +478,12 @@ static void worker_done(struct worker *w)
 	free(w->body);
 }
 
-static int worker_init(struct worker *w, struct uploader *u)
+static int worker_init(struct worker *w, struct uploader *u, unsigned int workers)
 {
+	uint64_t limit = u->options->limit;
+
 	w->u = u;
-	w->http = uploader_http_new(u->options);
+	w->http = uploader_http_new(u->options, limit && limit < workers ? 1 : limit / workers);
 	w->reader = source_reader_new(u->source);
 	w->data = malloc(DIGEST_PART);
 	w->body = malloc(DIGEST_PART + SPARSE_BITMAP);
@@ -666,7 +690,7 @@ int uploader_run(struct upload_source *source, const struct uploader_options *op
 	u->result = result;
 	r = init(u);
 	for (unsigned int i = 0; i < n && r == 0; i++)
-		r = worker_init(&workers[i], u);
+		r = worker_init(&workers[i], u, n);
 	if (r)
 		snprintf(result->error, sizeof(result->error), "out of memory");
 	else
@@ -686,7 +710,7 @@ int uploader_run(struct upload_source *source, const struct uploader_options *op
 static int one_request(const struct uploader_options *options, const char *method, const char *path,
 		       struct uploader_reply *reply, struct uploader_result *result)
 {
-	struct uploader_http *http = uploader_http_new(options);
+	struct uploader_http *http = uploader_http_new(options, 0);
 	int r;
 
 	memset(result, 0, sizeof(*result));

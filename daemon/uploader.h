@@ -33,7 +33,9 @@ struct uploader_options {
 	const char *token;   /* or NULL */
 	bool update;	     /* a new generation of an image that is there */
 	unsigned int workers; /* 0: as many as CPUs, 2 to 4 */
-	unsigned int give_up; /* s without an answer of the server after which it ends; 0: never */
+	uint64_t limit;	      /* bytes/s over the wire; 0: none */
+	unsigned int give_up; /* s without an answer of the server, or told to come again, after which it ends; 0: never */
+	bool alone; /* nothing else sends from this PC: an upload of its own that the server still waits for is a dead one's */
 	/* Called about four times a second, from the calling thread; nonzero: stop, the upload can be gone on with later. */
 	int (*progress)(void *arg, const struct uploader_progress *progress);
 	void *arg;

@@ -70,7 +70,7 @@ static size_t take_reply(char *from, size_t size, size_t n, void *arg)
 	return length;
 }
 
-struct uploader_http *uploader_http_new(const struct uploader_options *options)
+struct uploader_http *uploader_http_new(const struct uploader_options *options, uint64_t limit)
 {
 	struct uploader_http *http = calloc(1, sizeof(*http));
 
@@ -91,6 +91,7 @@ struct uploader_http *uploader_http_new(const struct uploader_options *options)
 	curl_easy_setopt(http->curl, CURLOPT_TCP_KEEPINTVL, 5L);
 	curl_easy_setopt(http->curl, CURLOPT_SOCKOPTFUNCTION, set_socket);
 	curl_easy_setopt(http->curl, CURLOPT_UPLOAD_BUFFERSIZE, 1048576L);
+	curl_easy_setopt(http->curl, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)limit);
 	curl_easy_setopt(http->curl, CURLOPT_READFUNCTION, give_body);
 	curl_easy_setopt(http->curl, CURLOPT_READDATA, http);
 	curl_easy_setopt(http->curl, CURLOPT_SEEKFUNCTION, rewind_body);
@@ -127,7 +128,7 @@ static int meaning(long status, const char *reason)
 	case 422:
 		return -EBADMSG;
 	case 503:
-		return -EAGAIN;
+		return strcmp(reason, "refused") == 0 ? -EMFILE : -EAGAIN;
 	case 507:
 		return -ENOSPC;
 	default:
@@ -170,6 +171,7 @@ int uploader_request(struct uploader_http *http, const char *method, const char 
 		     const char *digest, struct uploader_reply *ret)
 {
 	struct curl_slist *list = headers(http->options, digest);
+	curl_off_t seconds = 0;
 	char url[512];
 	CURLcode code;
 
@@ -196,6 +198,8 @@ int uploader_request(struct uploader_http *http, const char *method, const char 
 	curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &ret->status);
 	if (ret->status >= 200 && ret->status < 300)
 		return 0;
+	if (curl_easy_getinfo(http->curl, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK && seconds > 0)
+		ret->retry_after = seconds < UPLOADER_WAIT_MAX ? (unsigned int)seconds : UPLOADER_WAIT_MAX;
 	read_error(ret);
 	return meaning(ret->status, ret->reason);
 }

@@ -11,7 +11,8 @@
 
 struct uploader_http;
 
-struct uploader_http *uploader_http_new(const struct uploader_options *options); /* NULL: out of memory */
+/* `limit`: bytes/s of this connection, 0: none. NULL: out of memory. */
+struct uploader_http *uploader_http_new(const struct uploader_options *options, uint64_t limit);
 void uploader_http_free(struct uploader_http *http);
 
 struct uploader_reply {
@@ -20,13 +21,15 @@ struct uploader_reply {
 	size_t length;
 	char error[512]; /* the server's sentence, or why there is no answer */
 	char reason[16]; /* the server's word for it */
+	unsigned int retry_after; /* s that it asks to wait; 0: it did not say */
 };
+#define UPLOADER_WAIT_MAX 60 /* s: no server may ask for more */
 #define UPLOADER_REPLY_MAX ((size_t)64 << 20) /* digests of 8 TiB */
 
 /*
  * `body` NULL: none; `digest` NULL: it is no part. Returns 0 for an answer of 2xx; -ECONNRESET: there was none;
- * otherwise what the answer means: -EACCES, -ENOENT, -ESTALE, -EBUSY, -EEXIST, -ENODATA, -EBADMSG, -EAGAIN, -ENOSPC,
- * -EINVAL, -EIO. The reply is filled in each case, and freed by the caller.
+ * otherwise what the answer means: -EACCES, -ENOENT, -ESTALE, -EBUSY, -EEXIST, -ENODATA, -EBADMSG, -EAGAIN, -EMFILE,
+ * -ENOSPC, -EINVAL, -EIO. The reply is filled in each case, and freed by the caller.
  */
 int uploader_request(struct uploader_http *http, const char *method, const char *path, const void *body, size_t length,
 		     const char *digest, struct uploader_reply *ret);

@@ -212,7 +212,7 @@ static int send_disk(const struct disk *disk, struct uploader_options *options, 
 static int capture(struct settings *s)
 {
 	struct uploader_options options = {.server = s->server, .port = s->port, .name = s->name, .update = s->update,
-					   .token = s->token[0] ? s->token : NULL};
+					   .token = s->token[0] ? s->token : NULL, .alone = true};
 	static struct disk disks[DISKS_MAX];
 	struct uploader_result result = {0};
 	const struct disk *disk;

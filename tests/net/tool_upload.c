@@ -70,7 +70,7 @@ static int serve(const char *port, const char *address)
 	struct upload_owner owner = {.ops = {.exists = op_exists, .publish = op_publish}, .permit = op_permit, .log = op_log};
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
 	struct upload_server *server;
-	struct upload_error error = {""};
+	struct upload_error error = {.text = ""};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, signo;
 	sigset_t set;
 

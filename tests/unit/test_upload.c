@@ -217,7 +217,7 @@ static void test_upload_damaged_part_refused(void)
 	struct upload_store *store;
 	struct upload_session *s = NULL;
 	uint8_t *disk = disk_new(), bitmap[SPARSE_BITMAP], digest[DIGEST_SIZE];
-	struct upload_error error = {""};
+	struct upload_error error = {.text = ""};
 	struct upload_image result;
 
 	fresh();
@@ -376,7 +376,7 @@ static void test_upload_one_at_a_time(void)
 	struct upload_request r;
 	struct upload_store *store;
 	struct upload_session *s = NULL, *t = NULL;
-	struct upload_error error = {""};
+	struct upload_error error = {.text = ""};
 	uint8_t *disk = disk_new();
 
 	fresh();
