@@ -395,6 +395,8 @@ static int give_name(struct writer *w)
 
 	for (unsigned int n = c->number + 1; r == -EEXIST && n < 100000; n++) {
 		snprintf(c->file, sizeof(c->file), "%s-%u.%s", c->image, n, ending);
+		if (faccessat(w->images, c->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			continue; /* somebody's file, with a checksum of its own */
 		r = digest_file_write(w->images, c->file, c->digest);
 		if (!r && linkat(w->folder, w->name, w->images, c->file, 0) < 0)
 			r = -errno;

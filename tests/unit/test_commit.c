@@ -286,6 +286,38 @@ static void test_commit_refusals(void)
 	end();
 }
 
+/* A file that has the name already keeps it, its content and its checksum. */
+static void test_commit_name_taken(void)
+{
+	uint8_t other[DIGEST_SIZE], kept[DIGEST_SIZE];
+	struct commit c;
+	struct engine *engine;
+	struct disk *disk;
+	int dir, fd;
+
+	begin();
+	engine = start_engine();
+	CU_ASSERT_PTR_NOT_NULL_FATAL(engine);
+	disk = open_disk(engine, 0, "xp01 1 id");
+	scribble(disk);
+	disk_close(disk);
+	dir = open(folder, O_RDONLY | O_DIRECTORY);
+	fd = openat(dir, "xp01-2.vmdk", O_WRONLY | O_CREAT | O_EXCL, 0644);
+	CU_ASSERT_FATAL(fd >= 0);
+	close(fd);
+	memset(other, 0x5a, sizeof(other));
+	CU_ASSERT_EQUAL(digest_file_write(dir, "xp01-2.vmdk", other), 0);
+	c = job(IMAGE_VMDK);
+	CU_ASSERT_EQUAL(commit_write(&c), 0);
+	CU_ASSERT_STRING_EQUAL(c.file, "xp01-3.vmdk");
+	check_result(&c);
+	CU_ASSERT_EQUAL(digest_file_read(dir, "xp01-2.vmdk", kept), 0);
+	CU_ASSERT_EQUAL(memcmp(kept, other, sizeof(kept)), 0);
+	close(dir);
+	engine_free(engine);
+	end();
+}
+
 /* The helper dies in the middle: what it said so far is no image. */
 static void test_commit_helper_dies(void)
 {
@@ -316,4 +348,5 @@ static void test_commit_helper_dies(void)
 	end();
 }
 
-UNIT_MAIN(UNIT(test_commit_to_vmdk), UNIT(test_commit_to_vhd), UNIT(test_commit_refusals), UNIT(test_commit_helper_dies))
+UNIT_MAIN(UNIT(test_commit_to_vmdk), UNIT(test_commit_to_vhd), UNIT(test_commit_refusals), UNIT(test_commit_name_taken),
+	  UNIT(test_commit_helper_dies))
