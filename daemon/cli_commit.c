@@ -16,6 +16,16 @@ static bool in_state(const json_t *o, const char *state)
 	return !strcmp(cli_text(o, "state", ""), state);
 }
 
+void cli_commit_bar(const json_t *o, char *text, size_t size)
+{
+	const json_t *left = json_object_get(o, "left_s");
+
+	progress_bar_text(text, size, (uint64_t)json_integer_value(json_object_get(o, "done")),
+			  (uint64_t)json_integer_value(json_object_get(o, "total")),
+			  (uint64_t)json_integer_value(json_object_get(o, "rate")),
+			  left ? (uint64_t)json_integer_value(left) : UINT64_MAX, NULL);
+}
+
 int cli_commit_wait(const char *path, json_t **ret, bool quiet)
 {
 	struct progress_bar bar;
@@ -30,8 +40,7 @@ int cli_commit_wait(const char *path, json_t **ret, bool quiet)
 		if (in_state(*ret, "done") || in_state(*ret, "failed"))
 			break;
 		if (in_state(*ret, "writing")) {
-			progress_bar_text(text, sizeof(text), (uint64_t)json_integer_value(json_object_get(*ret, "done")),
-					  (uint64_t)json_integer_value(json_object_get(*ret, "total")), 0, UINT64_MAX, NULL);
+			cli_commit_bar(*ret, text, sizeof(text));
 			progress_bar_line(&bar, text);
 		}
 		json_decref(*ret);

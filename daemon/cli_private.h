@@ -32,6 +32,8 @@ const char *cli_size(char buffer[16], double bytes);
 int cli_commit(int argc, char **argv, bool json);
 /* Waits until the commit that GET `path` tells of has ended, showing how it goes; CLI_OK and the last answer. */
 int cli_commit_wait(const char *path, json_t **ret, bool quiet);
+/* The progress bar of a commit that is being written, as the server tells of it. */
+void cli_commit_bar(const json_t *commit, char *text, size_t size);
 
 /*
  * A file, or an image of the catalogue, of which it is the current generation: what has a / in it, or is the name of a file,

@@ -7,6 +7,7 @@
 
 #include "daemon/cli.h"
 #include "daemon/cli_private.h"
+#include "daemon/progress_bar.h"
 
 static double number(const json_t *object, const char *key)
 {
@@ -65,6 +66,33 @@ static void print_list(const json_t *list, const char *prefix)
 	json_array_foreach(list, i, item) printf("%s%s\n", prefix, json_string_value(item));
 }
 
+/* An upload that goes on, or waits for its sender; one that is done is an image by now. */
+static void print_upload(const json_t *upload)
+{
+	const char *state = cli_text(upload, "state", "");
+	const json_t *left = json_object_get(upload, "left_s");
+	char text[256];
+
+	if (!strcmp(state, "done"))
+		return;
+	progress_bar_text(text, sizeof(text), (uint64_t)number(upload, "received"), (uint64_t)number(upload, "used"),
+			  (uint64_t)number(upload, "rate"), left ? (uint64_t)json_integer_value(left) : UINT64_MAX,
+			  !strcmp(state, "waiting")   ? "waiting for its sender" :
+			  !strcmp(state, "finishing") ? "being checked and synced" :
+							NULL);
+	printf("upload %s by %s: %s\n", cli_text(upload, "file", "?"), cli_text(upload, "by", "?"), text);
+}
+
+static void print_commit(const json_t *commit)
+{
+	char text[256];
+
+	if (strcmp(cli_text(commit, "state", ""), "writing"))
+		return;
+	cli_commit_bar(commit, text, sizeof(text));
+	printf("commit of %s: %s\n", cli_text(commit, "image", "?"), text);
+}
+
 static void print_status(const json_t *all)
 {
 	const json_t *server = json_object_get(all, "server"), *dhcp = json_object_get(all, "dhcp"),
@@ -99,6 +127,8 @@ static void print_status(const json_t *all)
 			       number(one, "generation"), cli_text(one, "format", ""),
 			       cli_size(size, number(one, "size_bytes")));
 	}
+	json_array_foreach(json_object_get(all, "uploads"), i, one) print_upload(one);
+	print_commit(json_object_get(all, "commit"));
 	printf("%zu client%s\n", json_array_size(clients),
 	       json_array_size(clients) == 1 ? "" : "s");
 	json_array_foreach(clients, i, one) print_client(one);

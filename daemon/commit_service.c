@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon/commit.h"
 #include "daemon/log.h"
@@ -20,10 +21,19 @@ struct commit_service {
 	struct store_session session;
 	uint32_t generation; /* that it became */
 	unsigned int pruned;
+	int64_t began_ms; /* writing */
 	pthread_t thread;
 	bool has_thread, stopping;
 	int result;
 };
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 static bool running(const struct commit_service *s)
 {
@@ -125,6 +135,7 @@ static void *work(void *arg)
 static int start(struct commit_service *s)
 {
 	s->state = s->look ? LOOKING : WRITING;
+	s->began_ms = now_ms();
 	if (pthread_create(&s->thread, NULL, work, s)) {
 		s->state = FAILED;
 		snprintf(s->commit.error, sizeof(s->commit.error), "image %s was not changed: no thread can be started", s->commit.image);
@@ -278,6 +289,19 @@ static json_t *partitions_json(const struct commit *c)
 	return list;
 }
 
+/* Bytes a second since the beginning, and what is left at that rate. */
+static void add_rate(json_t *o, const struct commit_service *s)
+{
+	uint64_t done = __atomic_load_n(&s->commit.done, __ATOMIC_RELAXED);
+	uint64_t total = __atomic_load_n(&s->commit.total, __ATOMIC_RELAXED);
+	int64_t ms = now_ms() - s->began_ms;
+	uint64_t rate = ms > 0 ? done * 1000 / (uint64_t)ms : 0;
+
+	json_object_set_new(o, "rate", json_integer((json_int_t)rate));
+	if (rate && total >= done)
+		json_object_set_new(o, "left_s", json_integer((json_int_t)((total - done) / rate)));
+}
+
 json_t *commit_service_json(const struct commit_service *s)
 {
 	static const char *const names[] = {"idle", "preparing", "looking", "writing", "done", "failed"};
@@ -289,6 +313,8 @@ json_t *commit_service_json(const struct commit_service *s)
 	o = json_pack("{s:s, s:s, s:b, s:b, s:I, s:I}", "image", c->image, "state", names[s->state], "look", s->look, "mend", c->mend, "done",
 		      (json_int_t)__atomic_load_n(&c->done, __ATOMIC_RELAXED), "total",
 		      (json_int_t)__atomic_load_n(&c->total, __ATOMIC_RELAXED));
+	if (s->state == WRITING)
+		add_rate(o, s);
 	if (s->state == DONE) {
 		json_object_set_new(o, "changed", json_integer((json_int_t)c->changed));
 		json_object_set_new(o, "ranges", json_integer(c->ranges));
