@@ -16,12 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/digest_file.h"
 #include "daemon/doctor.h"
 #include "daemon/sparse_file.h"
+#include "daemon/upload_limits.h"
 #include "tcmu-handler/image/bytes.h"
 
 #define FOLDER	 ".commit"
@@ -329,6 +331,7 @@ static int write_part(struct writer *w, uint64_t part)
 	uint32_t length = digest_part_length(size, part);
 	uint8_t bitmap[SPARSE_BITMAP];
 	struct sparse_place place;
+	struct statvfs fs;
 	bool zero = image_range_is_zero(w->base, start, length), any;
 	int r = 0;
 
@@ -347,6 +350,8 @@ static int write_part(struct writer *w, uint64_t part)
 		return 0;
 	}
 	digest_part(w->data, length, w->digests + part * DIGEST_SIZE);
+	if (fstatvfs(w->images, &fs) < 0 || (uint64_t)fs.f_bavail * fs.f_frsize < UPLOAD_RESERVE + DIGEST_PART)
+		return write_fail(w->c, -ENOSPC);
 	r = sparse_place(w->sparse, part, bitmap, &place);
 	if (!r)
 		r = sparse_write(w->sparse, part, &place, bitmap, w->data);

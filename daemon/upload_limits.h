@@ -12,7 +12,7 @@
 #define UPLOAD_BODIES	   12 /* parts in memory at once, 4 MiB each; more are told to come again (503) */
 #define UPLOAD_JSON_MAX	   65536 /* bytes of a JSON request */
 #define UPLOAD_SILENCE	   30 /* s: an upload whose sender said nothing for so long may be taken over by the same PC */
-#define UPLOAD_RESERVE	   ((uint64_t)64 << 20) /* bytes of the file system that no upload may take */
+#define UPLOAD_RESERVE	   ((uint64_t)64 << 20) /* bytes of the file system that no upload and no commit may take */
 #define UPLOAD_PORT	   1000
 
 #endif

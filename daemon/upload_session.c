@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "daemon/digest_file.h"
@@ -292,6 +293,25 @@ static bool bitmap_any(const uint8_t *bitmap)
 	return !data_is_zero(bitmap, SPARSE_BITMAP);
 }
 
+static uint32_t bitmap_bytes(const uint8_t *bitmap)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < SPARSE_BITMAP; i++)
+		n += (uint32_t)__builtin_popcount(bitmap[i]);
+	return n * SPARSE_BLOCK;
+}
+
+/* The last of the file system is for the others: leases, other images' tables, a log. */
+static int check_room(const struct upload_session *s, uint32_t bytes)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(s->store->images, &fs) < 0)
+		return -errno;
+	return (uint64_t)fs.f_bavail * fs.f_frsize < UPLOAD_RESERVE + bytes ? -ENOSPC : 0;
+}
+
 /* Under the lock: takes the part and finds room for it. */
 static int part_begin(struct upload_session *s, uint64_t i, const uint8_t *bitmap, struct sparse_place *place,
 		      struct upload_error *error)
@@ -305,6 +325,9 @@ static int part_begin(struct upload_session *s, uint64_t i, const uint8_t *bitma
 	if (s->part[i].state == PART_BUSY)
 		return upload_fail(error, -EBUSY, "%s: part %llu is being written already", s->header.file,
 				   (unsigned long long)i);
+	r = check_room(s, bitmap_bytes(bitmap));
+	if (r)
+		return space_fail(s, r, error);
 	uncount(s, i);
 	r = sparse_place(s->sparse, i, bitmap, place);
 	if (r)
@@ -337,15 +360,6 @@ static int part_end(struct upload_session *s, uint64_t i, const struct sparse_pl
 	s->received += bytes;
 	sample_rate(s);
 	return 0;
-}
-
-static uint32_t bitmap_bytes(const uint8_t *bitmap)
-{
-	uint32_t n = 0;
-
-	for (size_t i = 0; i < SPARSE_BITMAP; i++)
-		n += (uint32_t)__builtin_popcount(bitmap[i]);
-	return n * SPARSE_BLOCK;
 }
 
 int upload_put_part(struct upload_session *s, uint64_t part, const uint8_t bitmap[SPARSE_BITMAP], const uint8_t *data,
