@@ -119,16 +119,19 @@ static void get_name_script(struct daemon *d, struct http_request *request)
 				 request);
 }
 
-/* Kernel and initrd of the capture system, in a folder of their own. */
+/* Kernel and initrd of the capture system: what bootwell-capture-system made here, or what the appliance came with. */
 static void get_capture(struct http_request *request, const char *name)
 {
-	const char *folder = getenv("BOOTWELL_CAPTURE");
+	const char *folders[] = {getenv("BOOTWELL_CAPTURE"), "/var/cache/bootwell/capture", "/usr/share/bootwell/capture"};
+	bool known = !strcmp(name, "vmlinuz") || !strcmp(name, "initrd.img");
 	char path[512];
 	struct stat st;
 	int fd = -1;
 
-	if (!strcmp(name, "vmlinuz") || !strcmp(name, "initrd.img")) {
-		snprintf(path, sizeof(path), "%.400s/%s", folder ? folder : "/usr/share/bootwell/capture", name);
+	for (size_t i = 0; known && fd < 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
+		if (!folders[i])
+			continue;
+		snprintf(path, sizeof(path), "%.400s/%s", folders[i], name);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 	}
 	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
@@ -137,7 +140,7 @@ static void get_capture(struct http_request *request, const char *name)
 	}
 	if (fd >= 0)
 		close(fd);
-	refuse(request, 404, "the capture system is not installed here");
+	refuse(request, 404, "there is no capture system here: bootwell-capture-system makes it");
 }
 
 /* A boot program by HTTP: a file beneath [tftp] root. */
