@@ -101,3 +101,7 @@ is_empty() {
 
 # human BYTES
 human() { numfmt --to=si --suffix=B "$1" 2>/dev/null || echo "$1 bytes"; }
+# last_error: the newest one of what serves; tcmu-runner counts it as one that it starts
+last_error() {
+	journalctl -q -b -p err -o cat -n 20 --no-pager -u 'bootwell*' -u tcmu-runner.service 2>/dev/null | grep -v 'Starting\.\.\.$' | tail -1 | head -c 300
+}
