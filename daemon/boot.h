@@ -149,8 +149,11 @@ void boot_session_thaw(struct boot *boot);
 /* What an ended session's PC wrote is thrown away, so that the store has its room again. Its disk is closed. */
 void boot_session_drop(struct boot *boot, const struct store_session *session);
 
-/* Does a PC's target serve this generation (or one that is not known: taken over from an earlier run)? */
-bool boot_uses_generation(const struct boot *boot, const char *image, uint32_t generation);
+/*
+ * Does a PC's target serve this generation (or one that is not known: taken over from an earlier run)? Or does what a PC has
+ * written and keeps, or an update session, lie on it?
+ */
+bool boot_uses_generation(struct boot *boot, const char *image, uint32_t generation);
 
 /* May the PC at that address upload an image? 0 and its name, or -EACCES with the sentence. */
 int boot_may_upload(struct boot *boot, uint32_t address, char ret_name[CONFIG_HOST_MAX],

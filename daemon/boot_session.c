@@ -223,12 +223,35 @@ void boot_session_thaw(struct boot *boot)
 	boot->committing = 0;
 }
 
-bool boot_uses_generation(const struct boot *boot, const char *image, uint32_t generation)
+/* The last boot that got a disk: one that was refused, for the image has moved on, leaves the write-back as it was. */
+static void take_ready(void *arg, const struct store_boot *steps)
+{
+	struct store_boot *last = arg;
+
+	if (!last->ready_ns && steps->ready_ns)
+		*last = *steps;
+}
+
+/* A PC that is off may have written something that only fits the generation that it was started from. */
+static bool kept_on(struct boot *boot, const struct boot_client *client, const char *image, uint32_t generation)
+{
+	struct store_boot last = {};
+
+	if (boot_profile(boot, boot_section(boot, client), &client->rec)->keep != CONFIG_YES)
+		return false;
+	store_boot_each(boot->store, client->rec.id, STORE_BOOTS_KEPT, take_ready, &last);
+	return last.generation == generation && !strcmp(last.image, image);
+}
+
+bool boot_uses_generation(struct boot *boot, const char *image, uint32_t generation)
 {
 	const struct boot_client *client;
+	struct store_session session;
 
+	if (store_session_by_image(boot->store, image, &session) > 0 && session.generation == generation)
+		return true;
 	for (size_t i = 0; (client = boot_clients_at(boot->clients, i)); i++)
-		if (boot_luns_use(client, image, generation))
+		if (boot_luns_use(client, image, generation) || kept_on(boot, client, image, generation))
 			return true;
 	return false;
 }

@@ -827,6 +827,28 @@ static bool lun_has(unsigned int lun, const char *line)
 	return system(command) == 0;
 }
 
+/* What a PC that is off has kept holds the generation that it lies on. */
+static void test_boot_kept_generation(void)
+{
+	struct rig *rig = open_rig("keep = yes\n", false);
+
+	dhcp(rig, 101, 0);
+	ask(rig, 101);
+	CU_ASSERT(run_until(rig, one_script));
+	close_rig(rig);
+	CU_ASSERT_EQUAL(in_root("rm -r configfs && mkdir configfs"), 0); /* the server was rebooted */
+	rig = open_rig("keep = yes\n", true);
+	CU_ASSERT_FALSE(look(rig, "PC101").has_target);
+	CU_ASSERT_FALSE(boot_uses_image(rig->boot, "one"));
+	CU_ASSERT_TRUE(boot_uses_generation(rig->boot, "one", 1));
+	CU_ASSERT_FALSE(boot_uses_generation(rig->boot, "one", 2));
+	CU_ASSERT_FALSE(boot_uses_generation(rig->boot, "two", 1));
+	close_rig(rig);
+	rig = open_rig("keep = no\n", true);
+	CU_ASSERT_FALSE(boot_uses_generation(rig->boot, "one", 1));
+	close_rig(rig);
+}
+
 /* A PC's name goes into its write-back, by a doctor that says what to write; one that fails keeps no PC from its start. */
 static void test_boot_computer_name(void)
 {
@@ -1059,6 +1081,7 @@ int main(int argc, char **argv)
 		UNIT(test_boot_script_while_it_runs),
 		UNIT(test_boot_disk_lost),
 		UNIT(test_boot_session),
+		UNIT(test_boot_kept_generation),
 		UNIT(test_boot_computer_name),
 		UNIT(test_boot_further_disks),
 		UNIT(test_boot_capture),
