@@ -326,6 +326,46 @@ static int transfer(struct tcmu_device *dev, struct tcmulib_cmd *cmd, enum disk_
 	return r ? TCMU_STS_NOT_HANDLED : TCMU_STS_OK;
 }
 
+/*
+ * MODE SENSE (6) and (10), SPC-4 6.11 and SBC-3 6.4.1, of a disk that may only be read: the runner's answer has no WP bit, so
+ * that an operating system would mount the disk for writing, and then fail. All else is the runner's.
+ */
+static int mode_sense(struct tcmu_device *dev, struct tcmulib_cmd *lib)
+{
+	const uint8_t *cdb = lib->cdb;
+	struct device *d = tcmur_dev_get_private(dev);
+	size_t room = tcmu_iovec_length(lib->iovec, lib->iov_cnt), n;
+	uint8_t data[48] = {0}, page = cdb[2] & 0x3f;
+	bool ten = cdb[0] == 0x5a;
+	struct iov_pos dst;
+
+	if (disk_overlay(d->disk) || (cdb[3] && cdb[3] != 0xff) || (page != 0x3f && page != 0x08 && page != 0x0a))
+		return TCMU_STS_NOT_HANDLED;
+	n = ten ? 8 : 4;
+	if (page != 0x0a) { /* caching: no write cache */
+		data[n] = 0x08;
+		data[n + 1] = 0x12;
+		n += 20;
+	}
+	if (page != 0x08) { /* control */
+		data[n] = 0x0a;
+		data[n + 1] = 0x0a;
+		n += 12;
+	}
+	data[ten ? 1 : 0] = (uint8_t)(n - (ten ? 2 : 1));
+	data[ten ? 3 : 2] = 0x90; /* WP, DPOFUA */
+	if (n > (ten ? (size_t)cdb[7] << 8 | cdb[8] : cdb[4]))
+		n = ten ? (size_t)cdb[7] << 8 | cdb[8] : cdb[4];
+	if (n > room)
+		n = room;
+	if (!room)
+		return TCMU_STS_OK;
+	iov_pos_init(&dst, lib->iovec, lib->iov_cnt);
+	iov_put(&dst, 0, data, n);
+	iov_zero(&dst, n, room - n);
+	return TCMU_STS_OK;
+}
+
 static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 {
 	struct tcmulib_cmd *lib = cmd->lib_cmd;
@@ -343,6 +383,9 @@ static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	case 0xaf:
 	case 0x8f:
 		return verify(dev, lib);
+	case 0x1a: /* MODE SENSE (6), (10) */
+	case 0x5a:
+		return mode_sense(dev, lib);
 	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL: there is nothing to remove */
 		return TCMU_STS_OK;
 	default:

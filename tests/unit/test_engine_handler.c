@@ -412,6 +412,26 @@ static void test_handler_read_only_and_discard(void)
 	CU_ASSERT_EQUAL(c.lib.sense_buf[2], 0x07);
 	CU_ASSERT_EQUAL(c.lib.sense_buf[12], 0x27);
 	CU_ASSERT_EQUAL(c.lib.sense_buf[13], 0x00);
+	/* It says so before it is tried; whatever room there is for the answer. */
+	for (unsigned int allocated = 0; allocated <= 64; allocated++) {
+		uint8_t sense[64], ten = allocated % 2;
+
+		memset(&c, 0, sizeof(c));
+		memset(sense, 0xee, sizeof(sense));
+		c.cdb[0] = ten ? 0x5a : 0x1a;
+		c.cdb[2] = allocated % 3 ? 0x3f : 0x08;
+		c.cdb[ten ? 8 : 4] = (uint8_t)allocated;
+		CU_ASSERT_EQUAL(send_cdb(&ro, &c, sense, allocated), TCMU_STS_OK);
+		CU_ASSERT(c.inline_done);
+		CU_ASSERT(allocated < 4 || (sense[ten ? 3 : 2] & 0x80));
+		CU_ASSERT(allocated < 12 || (sense[ten ? 8 : 4] & 0x3f) == 0x08);
+		CU_ASSERT(allocated == 64 || sense[allocated] == 0xee);
+	}
+	memset(&c, 0, sizeof(c));
+	c.cdb[0] = 0x1a;
+	c.cdb[2] = 0x3f;
+	send_cdb(&di, &c, data, 64);
+	CU_ASSERT_FALSE(c.inline_done); /* the runner's own answer */
 	CU_ASSERT_FALSE(di.write_cache);
 	CU_ASSERT_EQUAL(cdb16(&di, 0x8a, 8, 3, 1, data, 512, &c), TCMU_STS_OK);
 	CU_ASSERT(c.inline_done); /* nothing is durable here, so nothing is waited for */
