@@ -22,7 +22,7 @@
 #include "daemon/ratelimit.h"
 
 #define DHCP_BATCH	   256	/* answers that leave at the end of a round, at most */
-#define DHCP_DURABLE	   1024 /* answers that wait for one commit, at most */
+#define DHCP_DURABLE	   4096 /* answers that wait for one commit, at most */
 #define DHCP_PROBLEMS	   16
 #define DHCP_LISTENERS	   64
 #define DHCP_SOURCE_RATE   10 /* messages a second from one MAC, */
