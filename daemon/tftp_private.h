@@ -93,6 +93,7 @@ struct tftp_session {
 	uint64_t acked, sent, final; /* blocks from 1, not wrapped */
 	uint64_t rolled;	     /* the acknowledgement that was last answered by sending again; UINT64_MAX: none */
 	unsigned int retries;
+	unsigned int linger_vain, linger_skip; /* answers that were waited for in vain; that are not waited for now */
 	uint64_t started, timeout, deadline; /* ns */
 
 	struct tftp_fastpath_file *fast_file;

@@ -11,6 +11,10 @@
  * each of them answered by a window. With a window of one block, nothing is ever sent on a duplicate acknowledgement, only
  * on the time-out (the Sorcerer's Apprentice bug, RFC 1123 §4.2.3.1).
  *
+ * Going to sleep and being woken takes the server longer than a near client (a virtual machine, a benchmark) needs for its
+ * answer. So while there is one transfer only, the next answer is looked for a moment before the loop goes on; where that
+ * is in vain, it is tried less and less.
+ *
  * A transfer that the kernel answers (tftp_fastpath.h) is here as well: what its socket hears is what the programs left
  * to us, and its time-outs are ours.
  */
@@ -28,6 +32,9 @@
 #define ANSWERS	     4
 #define LOAD_AT_ONCE (2 << 20) /* bytes that are read into the fast path's memory while the client waits */
 #define LOAD_STEP    (8 << 20)
+#define LINGER_NS    60000ull  /* looked for the next answer before going to sleep, */
+#define LINGER_MOST  1000000ull /* in all before the loop has its turn: DHCP waits no longer */
+#define LINGER_SKIP  1024u     /* answers at most that are not waited for after waits in vain */
 
 struct tftp_wait {
 	struct tftp_session *session; /* NULL: the transfer ended meanwhile */
@@ -369,19 +376,13 @@ static void on_answer(struct tftp_session *session, const struct tftp_answer *an
 		fast_resume(session);
 }
 
-static void on_datagram(void *arg, const struct loop_datagram *dgram)
+static void take_packet(struct tftp_session *session, const struct sockaddr_in *from, const uint8_t *data, size_t length)
 {
-	struct tftp_session *session = arg;
 	struct tftp_server *server = session->server;
-	const struct sockaddr_in *from = (const struct sockaddr_in *)dgram->name;
+	uint32_t client = ntohl(from->sin_addr.s_addr);
+	uint16_t port = ntohs(from->sin_port);
 	struct tftp_answer answer;
-	uint32_t client;
-	uint16_t port;
 
-	if (!from || dgram->name_length < sizeof(*from))
-		return;
-	client = ntohl(from->sin_addr.s_addr);
-	port = ntohs(from->sin_port);
 	if (client != session->client || port != session->client_port) {
 		server->stats.strangers++;
 		if (ratelimit_take(server->limit, client, loop_now(server->loop)))
@@ -389,10 +390,73 @@ static void on_datagram(void *arg, const struct loop_datagram *dgram)
 					"unknown transfer");
 		return;
 	}
-	if (tftp_answer_parse(&answer, dgram->data, dgram->length) < 0)
+	if (tftp_answer_parse(&answer, data, length) < 0)
 		server->stats.malformed++;
 	else
 		on_answer(session, &answer);
+}
+
+static uint64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+/* One more packet, if it comes within the moment. */
+static ssize_t look(const struct tftp_session *session, uint8_t data[ANSWER_MAX], struct sockaddr_in *from, uint64_t *now)
+{
+	uint64_t until = *now + LINGER_NS;
+	ssize_t n;
+
+	do {
+		socklen_t length = sizeof(*from);
+
+		n = recvfrom(session->fd, data, ANSWER_MAX, MSG_DONTWAIT, (struct sockaddr *)from, &length);
+		*now = clock_now();
+	} while (n < 0 && errno == EAGAIN && *now < until);
+	return n;
+}
+
+/* After an answer: the session may be gone, so it is named by its client. */
+static void linger(struct tftp_server *server, uint32_t client, uint16_t port)
+{
+	uint64_t now = clock_now(), end = now + LINGER_MOST;
+	struct tftp_session *session;
+
+	while (now < end && server->stats.sessions == 1 && (session = tftp_session_find(server, client, port)) &&
+	       session->state == TFTP_SENDING && !session->in_kernel) {
+		struct sockaddr_in from;
+		uint8_t data[ANSWER_MAX];
+		ssize_t n;
+
+		if (session->linger_skip) {
+			session->linger_skip--;
+			return;
+		}
+		n = look(session, data, &from, &now);
+		if (n < 0) {
+			session->linger_vain = session->linger_vain < LINGER_SKIP / 2 ? 2 * session->linger_vain + 1 : LINGER_SKIP;
+			session->linger_skip = session->linger_vain;
+			return;
+		}
+		session->linger_vain = 0;
+		take_packet(session, &from, data, (size_t)n);
+	}
+}
+
+static void on_datagram(void *arg, const struct loop_datagram *dgram)
+{
+	struct tftp_session *session = arg;
+	struct tftp_server *server = session->server;
+	uint32_t client = session->client;
+	uint16_t port = session->client_port;
+
+	if (!dgram->name || dgram->name_length < sizeof(struct sockaddr_in))
+		return;
+	take_packet(session, (const struct sockaddr_in *)dgram->name, dgram->data, dgram->length);
+	linger(server, client, port);
 }
 
 /* --- time --------------------------------------------------------------------------------------------------------- */
@@ -480,7 +544,8 @@ static void begin(struct tftp_session *session)
 		tftp_send_options(session);
 	} else {
 		session->state = TFTP_SENDING;
-		send_window(session);
+		if (send_window(session))
+			fast_prepare(session);
 	}
 }
 
