@@ -11,7 +11,12 @@
  *
  * A unit is read in parts of 4 KiB, so that a lone random read costs what it asks for. Who reads on
  * where somebody has read before (the part in front of it is there) gets the rest of the unit, and
- * the next unit as well.
+ * the next unit as well. So does who misses in a unit of which a quarter is there.
+ *
+ * Memory is touched for the first time by those parts. Where whole units come in, huge pages are
+ * what makes hits cheap; where single parts do, a huge page would be cleared for each 128 KiB that
+ * are read, and that cost ten times as much as the reading. So each 2 MiB of frames are of the kind
+ * that the loads before them suggest.
  *
  * A miss happens on an engine thread, under the cache's lock: the first one takes a frame and
  * reads, all others wait on the frame. 50 clients that boot at once read each unit once.
@@ -36,6 +41,9 @@
 #define LEAF           512
 #define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
 #define FRAMES_MIN     64
+#define HUGE           (2u << 20) /* bytes of a huge page */
+#define HUGE_FRAMES    (HUGE / BASE_UNIT)
+#define WHOLE          (16 * 8) /* of `recent`: an average of eight parts a load */
 
 struct frame {
 	uint32_t version; /* odd: not to be read */
@@ -64,8 +72,11 @@ struct base_cache {
 	pthread_mutex_t lock;
 	struct base *bases;
 	struct frame *frames;
-	uint8_t *memory;
+	uint8_t *memory; /* aligned to HUGE */
+	void *map;
+	size_t map_length;
 	uint32_t count, used, hand;
+	uint32_t recent;            /* parts a load, a mean of the last 16 or so, times 16 */
 	struct base_fetch *starved; /* no frame could be had */
 	uint64_t hits, misses, evictions;
 };
@@ -112,16 +123,18 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes)
 		count = FRAMES_MIN;
 	c->count = count > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)count;
 	c->frames = calloc(c->count, sizeof(*c->frames));
-	c->memory = mmap(NULL, (size_t)c->count * BASE_UNIT, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!c->frames || c->memory == MAP_FAILED) {
-		if (c->memory != MAP_FAILED)
-			munmap(c->memory, (size_t)c->count * BASE_UNIT);
+	c->map_length = (size_t)c->count * BASE_UNIT + HUGE;
+	c->map = mmap(NULL, c->map_length, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!c->frames || c->map == MAP_FAILED) {
+		if (c->map != MAP_FAILED)
+			munmap(c->map, c->map_length);
 		free(c->frames);
 		free(c);
 		return -ENOMEM;
 	}
-	madvise(c->memory, (size_t)c->count * BASE_UNIT, MADV_HUGEPAGE);
+	c->memory = (uint8_t *)c->map + (HUGE - (uintptr_t)c->map % HUGE) % HUGE;
+	madvise(c->map, c->map_length, MADV_NOHUGEPAGE);
 	pthread_mutex_init(&c->lock, NULL);
 	*ret = c;
 	return 0;
@@ -131,7 +144,7 @@ void base_cache_free(struct base_cache *c)
 {
 	if (!c)
 		return;
-	munmap(c->memory, (size_t)c->count * BASE_UNIT);
+	munmap(c->map, c->map_length);
 	pthread_mutex_destroy(&c->lock);
 	free(c->frames);
 	free(c);
@@ -312,6 +325,9 @@ static struct frame *take_frame(struct base_cache *c)
 			continue;
 		}
 		c->evictions += f->base != NULL;
+		/* The first of its 2 MiB, for the first time. */
+		if (!f->version && (f - c->frames) % HUGE_FRAMES == 0 && c->recent >= WHOLE)
+			madvise(frame_memory(c, f), HUGE, MADV_HUGEPAGE);
 		frame_clear(c, f);
 		return f;
 	}
@@ -536,6 +552,11 @@ static bool follows(const struct base *b, const struct frame *f, uint16_t need)
 	       (b->cache->frames[leaf[(f->unit - 1) % LEAF] - 1].valid >> 15);
 }
 
+static void note_load(struct base_cache *c, uint16_t parts)
+{
+	c->recent += (uint32_t)__builtin_popcount(parts) - c->recent / 16;
+}
+
 /* What is to be read for somebody who needs `need`: marks it as loading. Lock held. */
 static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t need,
 			     bool *ret_follows)
@@ -543,9 +564,10 @@ static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t nee
 	uint16_t missing = need & (uint16_t) ~(f->valid | f->loading);
 
 	*ret_follows = missing && follows(b, f, need);
-	/* A second miss in a unit: there will be more. */
-	if (*ret_follows || (missing && (f->valid | f->loading)))
+	if (*ret_follows || (missing && __builtin_popcount(f->valid | f->loading) >= 4))
 		missing = (uint16_t) ~(f->valid | f->loading);
+	if (missing)
+		note_load(b->cache, missing);
 	f->loading |= missing;
 	f->loads += count_runs(missing);
 	return missing;
@@ -565,6 +587,7 @@ static void read_ahead(struct base *b, uint32_t unit, struct io_queue *q)
 	if (entry && !*entry)
 		f = frame_of(b, unit, entry);
 	if (f) {
+		note_load(c, 0xffff);
 		f->loading = 0xffff;
 		f->loads++;
 	}

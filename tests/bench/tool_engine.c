@@ -7,13 +7,17 @@
  * step, modulo size)
  *	mixed			90 % reads (80 % of them on a fifth of the image), 10 % writes, on
  * all disks
+ *	replay			each disk does what the recording trace= says, as fast as it can;
+ * depth= operations of all disks at once
  *	memcpy			the ceiling of cached reads: random copies of bs bytes out of memory
+ *	nop			the ceiling of all else: io_uring with nothing behind it
  *
  * base= image (raw), dir= for store and staging, keep=1 for durable overlays, image_ram=
  * write_back_ram= store_size= in MiB. One line: iops=... mbs=... p50_us=... p99_us=... cpu_us=...
  * (per operation, all threads) stored=... (store bytes per byte written) map_kib=... (per disk).
  */
 #include <errno.h>
+#include <liburing.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +34,7 @@
 #define DEPTH_MAX 256
 
 struct options {
-	const char *workload, *base, *dir;
+	const char *workload, *base, *dir, *trace;
 	uint64_t bs, step, count, depth, flush, warm, disks, keep, image_ram, write_back_ram,
 		store_size, threads, size, drain, seed;
 };
@@ -134,7 +138,7 @@ static void done(struct disk_request *r, int error)
 	put_slot(s);
 }
 
-static void issue(struct disk *d, enum disk_op op, uint64_t offset, uint64_t length)
+static void issue_fua(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length)
 {
 	struct slot *s;
 	int r;
@@ -144,7 +148,7 @@ static void issue(struct disk *d, enum disk_op op, uint64_t offset, uint64_t len
 		struct iovec iov = {.iov_base = b.slot[0].data, .iov_len = length};
 		uint64_t start = now();
 
-		if (!disk_try(d, op, false, offset, length, &iov, 1)) {
+		if (!disk_try(d, op, fua, offset, length, &iov, 1)) {
 			note(start);
 			return;
 		}
@@ -152,6 +156,7 @@ static void issue(struct disk *d, enum disk_op op, uint64_t offset, uint64_t len
 	s = get_slot();
 	s->iov.iov_len = length;
 	s->r = (struct disk_request){.op = op,
+				     .fua = fua,
 				     .offset = offset,
 				     .length = op == DISK_FLUSH ? 0 : length,
 				     .iov = &s->iov,
@@ -166,6 +171,11 @@ static void issue(struct disk *d, enum disk_op op, uint64_t offset, uint64_t len
 		b.errors++;
 	note(s->start);
 	put_slot(s);
+}
+
+static void issue(struct disk *d, enum disk_op op, uint64_t offset, uint64_t length)
+{
+	issue_fua(d, op, false, offset, length);
 }
 
 /* What one client after the other does: count operations, on the disks in turn. */
@@ -200,6 +210,55 @@ static void run_mixed(void)
 
 		issue(b.disk[(x >> 16) % o->disks], write ? DISK_WRITE : DISK_READ,
 		      (x >> 24) % n * o->bs, o->bs);
+	}
+	drain();
+}
+
+/* --- a recording (tests/bench/record-boot) --- */
+
+static struct step {
+	char op;
+	uint64_t offset, length;
+} * steps;
+static size_t n_steps;
+static uint64_t steps_bytes;
+
+/* Also finds out how long the longest transfer is. */
+static void read_trace(struct options *o)
+{
+	FILE *f = fopen(o->trace ? o->trace : "", "r");
+	unsigned long long us, offset, length;
+	char op;
+
+	if (!f)
+		die("no recording: trace=FILE");
+	while (fscanf(f, "%llu %c %llu %llu", &us, &op, &offset, &length) == 4) {
+		steps = realloc(steps, (n_steps + 1) * sizeof(*steps));
+		if (!steps)
+			die("no memory");
+		steps[n_steps++] = (struct step){.op = op, .offset = offset, .length = length};
+		steps_bytes += length;
+		if (length > o->bs && (op == 'r' || op == 'w' || op == 'W'))
+			o->bs = length;
+	}
+	fclose(f);
+	o->count = n_steps * o->disks;
+}
+
+static void run_replay(void)
+{
+	for (size_t i = 0; i < n_steps; i++) {
+		const struct step *s = &steps[i];
+
+		for (uint64_t d = 0; d < b.o.disks; d++) {
+			if (s->op == 'r')
+				issue(b.disk[d], DISK_READ, s->offset, s->length);
+			else if (s->op == 'w' || s->op == 'W')
+				issue_fua(b.disk[d], DISK_WRITE, s->op == 'W', s->offset,
+					  s->length);
+			else if (s->op == 'f')
+				issue(b.disk[d], DISK_FLUSH, 0, 0);
+		}
 	}
 	drain();
 }
@@ -249,6 +308,33 @@ static void memcpy_ceiling(void)
 	c = cpu() - c;
 	printf("iops=%.0f mbs=%.1f cpu_us=%.3f\n", (double)b.o.count / ((double)start / 1e9),
 	       (double)(b.o.count * b.o.bs) / ((double)start / 1e9) / 1e6,
+	       (double)c / 1e3 / (double)b.o.count);
+}
+
+static void nop_ceiling(void)
+{
+	struct io_uring ring;
+	struct io_uring_cqe *cqe;
+	uint64_t start, c, ended = 0, sent = 0;
+
+	if (io_uring_queue_init(DEPTH_MAX, &ring, 0))
+		die("no io_uring");
+	c = cpu();
+	start = now();
+	while (ended < b.o.count) {
+		unsigned int head, n = 0;
+
+		for (; sent < b.o.count && sent - ended < b.o.depth; sent++)
+			io_uring_prep_nop(io_uring_get_sqe(&ring));
+		io_uring_submit_and_wait(&ring, 1);
+		io_uring_for_each_cqe(&ring, head, cqe) n++;
+		io_uring_cq_advance(&ring, n);
+		ended += n;
+	}
+	start = now() - start;
+	c = cpu() - c;
+	io_uring_queue_exit(&ring);
+	printf("iops=%.0f cpu_us=%.3f\n", (double)b.o.count / ((double)start / 1e9),
 	       (double)c / 1e3 / (double)b.o.count);
 }
 
@@ -341,8 +427,11 @@ static void parse(struct options *o, int argc, char **argv)
 		if (!equals)
 			die("key=value");
 		*equals = 0;
-		if (!strcmp(argv[i], "base") || !strcmp(argv[i], "dir")) {
-			*(argv[i][0] == 'b' ? &o->base : &o->dir) = equals + 1;
+		if (!strcmp(argv[i], "base") || !strcmp(argv[i], "dir") ||
+		    !strcmp(argv[i], "trace")) {
+			*(argv[i][0] == 'b'   ? &o->base
+			  : argv[i][0] == 'd' ? &o->dir
+					      : &o->trace) = equals + 1;
 			continue;
 		}
 		for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
@@ -381,8 +470,14 @@ int main(int argc, char **argv)
 		memcpy_ceiling();
 		return 0;
 	}
+	if (!strcmp(o->workload, "nop")) {
+		nop_ceiling();
+		return 0;
+	}
 	if (!o->base)
 		die("base= is missing");
+	if (!strcmp(o->workload, "replay"))
+		read_trace(o);
 	set_up();
 	for (unsigned int i = 0; i < o->depth; i++) {
 		b.slot[i].data = aligned_alloc(4096, o->bs < 4096 ? 4096 : o->bs);
@@ -416,6 +511,8 @@ int main(int argc, char **argv)
 	start = now();
 	if (!strcmp(o->workload, "mixed"))
 		run_mixed();
+	else if (!strcmp(o->workload, "replay"))
+		run_replay();
 	else
 		run_pattern(op);
 	/* With drain=1 the time counts until all that was written is on its way to the store,
@@ -427,6 +524,8 @@ int main(int argc, char **argv)
 	c = cpu() - c;
 	if (op == DISK_WRITE && o->drain)
 		stored = stored_bytes() - stored;
+	if (n_steps)
+		o->bs = steps_bytes / n_steps;
 	report(start, c, stored, o->count * o->bs);
 	for (uint64_t i = 0; i < o->disks; i++)
 		disk_close(b.disk[i]);
