@@ -160,14 +160,15 @@ format:  ## clang-format the tree
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
 
 # --- benchmarks: speed lives here, never in a test -------------------------------------------------------------------
-.PHONY: bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture
+.PHONY: bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture bench-scrape
 bench-engine:   ## the overlay and the caches against qemu and nbdkit; like all of them: a table, ratios, build/bench/NAME.json
 bench-lio:      ## in the VM, through LIO and an initiator, against fileio, tgt and tcmu-runner's own handlers
 bench-tftp:     ## user space and in the kernel, against dnsmasq, tftpd-hpa, atftpd
 bench-dhcp:     ## four-message exchanges, against Kea, dnsmasq, isc-dhcpd
 bench-storm:    ## 500 PCs switched on within 2 s, against dnsmasq
 bench-capture:  ## a disk sent, against partclone over a socket and qemu-img convert
-bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture: all tests
+bench-scrape:   ## /metrics and /run/bootwell/stat with 500 PCs, against the goal of 100 ms
+bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture bench-scrape: all tests
 	$(Q)$(MAKE) deps DEPS=bench
 	$(Q)tests/bench/$(patsubst bench-%,%,$@) $(O)
 

@@ -139,9 +139,8 @@ static int unreadable(const struct cli_image_file *image, const char *why)
 	return CLI_FAILED;
 }
 
-int cli_verify(int argc, char **argv)
+static int verify(const char *what, bool json)
 {
-	bool json = cli_take_json(&argc, argv);
 	struct cli_image_file image;
 	enum image_format format;
 	bool known;
@@ -152,9 +151,7 @@ int cli_verify(int argc, char **argv)
 	char text[5000];
 	int r;
 
-	if (argc != 2 || argv[1][0] == '-')
-		return cli_usage("image verify NAME|FILE [--json]");
-	r = cli_find_image(argv[1], &image);
+	r = cli_find_image(what, &image);
 	if (r)
 		return r;
 	known = !image_format_from_name(image.format, &format);
@@ -171,4 +168,37 @@ int cli_verify(int argc, char **argv)
 		return unreadable(&image, text);
 	}
 	return verdict(&image, found, json);
+}
+
+/* Those that new boots get, one after the other. */
+static int verify_all(bool json)
+{
+	json_t *images, *image;
+	int r, worst = CLI_OK;
+	size_t i;
+
+	r = cli_ask("GET", "/api/images", NULL, &images);
+	if (r)
+		return r;
+	json_array_foreach(images, i, image)
+	{
+		if (!json_is_true(json_object_get(image, "current")))
+			continue;
+		r = verify(cli_text(image, "name", ""), json);
+		if (r > worst)
+			worst = r;
+	}
+	json_decref(images);
+	return worst;
+}
+
+int cli_verify(int argc, char **argv)
+{
+	bool json = cli_take_json(&argc, argv);
+
+	if (argc == 2 && !strcmp(argv[1], "--all"))
+		return verify_all(json);
+	if (argc != 2 || argv[1][0] == '-')
+		return cli_usage("image verify NAME|FILE|--all [--json]");
+	return verify(argv[1], json);
 }

@@ -28,6 +28,11 @@ struct metrics_sample *metrics_sample_new(struct daemon *d, const struct metrics
 /* Any thread, once; may block. Without it the sample has what memory knows. */
 void metrics_sample_complete(struct metrics_sample *sample);
 const struct metrics_text *metrics_sample_text(const struct metrics_sample *sample);
+/* Of all clients, after metrics_sample_complete(). */
+struct metrics_totals {
+	uint64_t running, read_bytes, written_bytes;
+};
+void metrics_sample_totals(const struct metrics_sample *sample, struct metrics_totals *ret);
 void metrics_sample_free(struct metrics_sample *sample);
 
 #endif

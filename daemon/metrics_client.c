@@ -253,11 +253,24 @@ static void write_parts(struct metrics_sample *s, const char *name, const char *
 	}
 #define PARTS(list) list, sizeof(list) / sizeof(list[0])
 
+static void write_luns(struct metrics_sample *s, const char *name, const char *help, size_t offset)
+{
+	metrics_family(&s->text, name, "counter", help);
+	for (size_t i = 0; i < s->clients; i++)
+		for (unsigned int k = 0; s->client[i].has_counts && k < s->client[i].counts.luns; k++) {
+			char lun[12];
+			uint64_t value;
+
+			snprintf(lun, sizeof(lun), "%u", k);
+			memcpy(&value, (const char *)&s->client[i].counts.lun[k] + offset, sizeof(value));
+			metrics_count(&s->text, value, "client", s->client[i].name, "lun", lun, NULL);
+		}
+}
+
 static void write_kernel(struct metrics_sample *s)
 {
-	static const struct part lun_commands[] = {PART("0", commands)}, none_sessions[] = {PART("", sessions)},
-				 aborts[] = {PART("", aborts)}, resets[] = {PART("", resets)},
-				 lun_read[] = {PART("0", read_bytes)}, lun_written[] = {PART("0", written_bytes)};
+	static const struct part none_sessions[] = {PART("", sessions)}, aborts[] = {PART("", aborts)},
+				 resets[] = {PART("", resets)};
 	static const struct part logins[] = {PART("accepted", logins), PART("authenticate", logins_authenticate),
 					     PART("authorize", logins_authorize), PART("negotiate", logins_negotiate),
 					     PART("other", logins_other)};
@@ -278,12 +291,12 @@ static void write_kernel(struct metrics_sample *s)
 		    "Command PDUs received and response PDUs sent in the session.", "direction", PARTS(pdus));
 	write_parts(s, "bootwell_lio_session_bytes_total", "counter", "Bytes of data received and sent in the session.",
 		    "direction", PARTS(bytes));
-	write_parts(s, "bootwell_lio_lun_commands_total", "counter", "SCSI commands that the LUN received.", "lun",
-		    PARTS(lun_commands));
-	write_parts(s, "bootwell_lio_lun_read_bytes_total", "counter", "Bytes read from the LUN; whole MiB.", "lun",
-		    PARTS(lun_read));
-	write_parts(s, "bootwell_lio_lun_written_bytes_total", "counter", "Bytes written to the LUN; whole MiB.", "lun",
-		    PARTS(lun_written));
+	write_luns(s, "bootwell_lio_lun_commands_total", "SCSI commands that the LUN received.",
+		   offsetof(struct target_lun_counts, commands));
+	write_luns(s, "bootwell_lio_lun_read_bytes_total", "Bytes read from the LUN; whole MiB.",
+		   offsetof(struct target_lun_counts, read_bytes));
+	write_luns(s, "bootwell_lio_lun_written_bytes_total", "Bytes written to the LUN; whole MiB.",
+		   offsetof(struct target_lun_counts, written_bytes));
 	write_parts(s, "bootwell_lio_device_aborts_total", "counter", "Commands of the backstore that were aborted.", NULL,
 		    PARTS(aborts));
 	write_parts(s, "bootwell_lio_device_resets_total", "counter", "Resets of the backstore.", NULL, PARTS(resets));
@@ -301,4 +314,14 @@ void metrics_clients_complete(struct metrics_sample *s)
 	}
 	write_disks(s);
 	write_kernel(s);
+}
+
+void metrics_sample_totals(const struct metrics_sample *s, struct metrics_totals *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; i < s->clients; i++) {
+		ret->running += s->client[i].state == BOOT_RUNNING;
+		ret->read_bytes += s->client[i].disk.bytes[STATS_READ];
+		ret->written_bytes += s->client[i].disk.bytes[STATS_WRITE];
+	}
 }

@@ -23,6 +23,7 @@
 #define FIND_EVERY   (300 * SECOND)
 #define SCRAPE_MOST  (4 * SECOND) /* a scraper waits 10 s by itself */
 #define WAITERS_MAX  64
+#define HISTORY      120 /* of the tree's samples: ten minutes */
 
 struct work {
 	struct monitor *monitor;
@@ -37,8 +38,15 @@ struct find {
 	unsigned int devices;
 };
 
+struct moment {
+	uint64_t when; /* CLOCK_MONOTONIC, ns */
+	struct metrics_totals totals;
+};
+
 struct monitor {
 	struct daemon *d;
+	struct moment history[HISTORY]; /* a ring */
+	unsigned int moments;           /* ever */
 	struct loop_source *tree_timer, *find_timer, *late_timer;
 	struct http_request *waiter[WAITERS_MAX];
 	unsigned int waiters;
@@ -170,6 +178,12 @@ static void tree_done(void *arg, int result)
 	if (!result && w->result && !m->tree_failed)
 		log_warning("the files of %s/stat cannot be written: %s", m->d->config->run_path, strerror(-w->result));
 	m->tree_failed = !result && w->result;
+	if (!result) {
+		struct moment *moment = &m->history[m->moments++ % HISTORY];
+
+		moment->when = loop_now(m->d->loop);
+		metrics_sample_totals(w->sample, &moment->totals);
+	}
 	metrics_sample_free(w->sample);
 	free(w);
 }
@@ -194,6 +208,21 @@ static void on_tree(void *arg)
 	}
 	metrics_sample_free(w->sample);
 	free(w);
+}
+
+json_t *monitor_history(const struct monitor *m)
+{
+	json_t *list = json_array();
+	unsigned int first = m && m->moments > HISTORY ? m->moments - HISTORY : 0;
+
+	for (unsigned int i = first; m && i < m->moments; i++) {
+		const struct moment *at = &m->history[i % HISTORY];
+
+		json_array_append_new(list, json_pack("[f, I, I, I]", (loop_now(m->d->loop) - at->when) / 1e9,
+						      (json_int_t)at->totals.running, (json_int_t)at->totals.read_bytes,
+						      (json_int_t)at->totals.written_bytes));
+	}
+	return list;
 }
 
 /* --- block devices ---------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #ifndef BOOTWELL_MONITOR_H
 #define BOOTWELL_MONITOR_H
 
+#include <jansson.h>
+
 struct daemon;
 struct http_request;
 struct monitor;
@@ -20,5 +22,8 @@ void monitor_reload(struct monitor *monitor);
 
 /* Answers GET /metrics, now or later. NULL: with what memory knows. */
 void monitor_scrape(struct monitor *monitor, struct daemon *d, struct http_request *request);
+
+/* The last ten minutes, oldest first: [seconds before now, PCs running, bytes read, bytes written] each. */
+json_t *monitor_history(const struct monitor *monitor);
 
 #endif

@@ -493,6 +493,7 @@ json_t *status_all(struct daemon *d)
 	json_object_set_new(all, "commit", commit_service_json(d->commits));
 	json_object_set_new(all, "clients", status_clients(d));
 	json_object_set_new(all, "store", store_json(d));
+	json_object_set_new(all, "history", monitor_history(d->monitor));
 	json_object_set_new(all, "log", log_json());
 	return all;
 }

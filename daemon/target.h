@@ -90,9 +90,11 @@ struct target_counts {
 	uint64_t logins, logins_authenticate, logins_authorize, logins_negotiate, logins_other; /* and refusals, by reason */
 	uint64_t logouts, logouts_abnormal;
 	uint64_t errors_digest, errors_connection, errors_format;
-	/* LUN 0; the kernel counts MiB, in 32 bits */
-	uint64_t commands, read_bytes, written_bytes;
-	uint64_t aborts, resets; /* of the backstore */
+	unsigned int luns; /* 1 and further disks */
+	struct target_lun_counts {
+		uint64_t commands, read_bytes, written_bytes; /* the kernel counts MiB, in 32 bits */
+	} lun[1 + TARGET_LUNS];
+	uint64_t aborts, resets; /* of LUN 0's backstore */
 	/* of the session that there is; they begin with it */
 	uint64_t session_commands, session_responses, session_sent_bytes, session_received_bytes;
 };

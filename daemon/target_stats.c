@@ -4,7 +4,7 @@
  * drivers/target/iscsi/iscsi_target_stat.c):
  *
  *	iscsi/IQN/fabric_statistics/iscsi_{instance,login_stats,logout_stats,sess_err}/
- *	iscsi/IQN/tpgt_1/lun/lun_0/statistics/scsi_tgt_port/
+ *	iscsi/IQN/tpgt_1/lun/lun_N/statistics/scsi_tgt_port/
  *	iscsi/IQN/tpgt_1/acls/INITIATOR/fabric_statistics/iscsi_sess_stats/	while it has a session
  *	core/user_0/ID/statistics/scsi_tgt_dev/
  */
@@ -20,7 +20,7 @@
 
 struct count {
 	const char *file; /* beneath the folder */
-	size_t offset;    /* in struct target_counts */
+	size_t offset;    /* in struct target_counts, or target_lun_counts */
 	uint64_t unit;
 };
 
@@ -44,9 +44,9 @@ static const struct count of_target[] = {
 };
 
 static const struct count of_lun[] = {
-	COUNT("in_cmds", commands),
-	{"read_mbytes", offsetof(struct target_counts, read_bytes), MIB},
-	{"write_mbytes", offsetof(struct target_counts, written_bytes), MIB},
+	{"in_cmds", offsetof(struct target_lun_counts, commands), 1},
+	{"read_mbytes", offsetof(struct target_lun_counts, read_bytes), MIB},
+	{"write_mbytes", offsetof(struct target_lun_counts, written_bytes), MIB},
 	{NULL, 0, 0},
 };
 
@@ -73,8 +73,7 @@ static int read_number(const struct configfs *fs, const char *folder, const char
 	return r;
 }
 
-static void read_counts(const struct configfs *fs, const char *folder, const struct count *count,
-			struct target_counts *ret)
+static void read_counts(const struct configfs *fs, const char *folder, const struct count *count, void *ret)
 {
 	for (; count->file; count++) {
 		uint64_t value;
@@ -104,8 +103,12 @@ int target_counts(struct targets *t, const char *iqn, const char *id, struct tar
 	if (read_number(fs, folder, "iscsi_instance/sessions", &ret->sessions))
 		return -ENOENT;
 	read_counts(fs, folder, of_target, ret);
-	snprintf(folder, sizeof(folder), "iscsi/%s/tpgt_1/lun/lun_0/statistics/scsi_tgt_port", iqn);
-	read_counts(fs, folder, of_lun, ret);
+	for (unsigned int lun = 0; lun <= TARGET_LUNS; lun++) {
+		if (lun && !configfs_exists(fs, "iscsi/%s/tpgt_1/lun/lun_%u", iqn, lun))
+			break;
+		snprintf(folder, sizeof(folder), "iscsi/%s/tpgt_1/lun/lun_%u/statistics/scsi_tgt_port", iqn, lun);
+		read_counts(fs, folder, of_lun, &ret->lun[ret->luns++]);
+	}
 	snprintf(folder, sizeof(folder), TARGET_HBA "/%s/statistics/scsi_tgt_dev", id);
 	read_counts(fs, folder, of_device, ret);
 	if (!ret->sessions)

@@ -4,7 +4,7 @@
 import {edit, editImage, operator} from "./operator.js";
 import {$, bytes, el, ago} from "./tools.js";
 
-const KEPT = 150; // samples of the charts: five minutes
+const KEPT = 600; // s that the charts show
 const EVERY = 2000; // ms
 const history = [];
 const open = new Set();
@@ -178,11 +178,12 @@ function drawImages() {
 }
 
 // --- charts ---------------------------------------------------------------------------------------------------------
-function chart(name, now, values) {
-	const ns = "http://www.w3.org/2000/svg", svg = document.createElementNS(ns, "svg"), top = Math.max(...values, 1e-9);
-	const x = (i) => ((i + KEPT - values.length) * 100 / (KEPT - 1)).toFixed(1);
-	const line = values.map((v, i) => (i ? "L" : "M") + x(i) + " " + (38 - 36 * v / top).toFixed(1)).join("");
-	for (const [kind, d] of [["area", line + "L100 40L" + x(0) + " 40Z"], ["line", line]]) {
+function chart(name, now, key) {
+	const ns = "http://www.w3.org/2000/svg", svg = document.createElementNS(ns, "svg"), end = history[history.length - 1].t;
+	const list = history.filter((h) => h[key] !== undefined), top = Math.max(...list.map((h) => h[key]), 1e-9);
+	const x = (h) => (100 - 100 * (end - h.t) / KEPT).toFixed(2);
+	const line = list.map((h, i) => (i ? "L" : "M") + x(h) + " " + (38 - 36 * h[key] / top).toFixed(1)).join("");
+	for (const [kind, d] of list.length ? [["area", line + "L100 40L" + x(list[0]) + " 40Z"], ["line", line]] : []) {
 		const path = document.createElementNS(ns, "path");
 		path.setAttribute("class", kind);
 		path.setAttribute("d", d);
@@ -191,31 +192,40 @@ function chart(name, now, values) {
 	svg.setAttribute("viewBox", "0 0 100 40");
 	svg.setAttribute("preserveAspectRatio", "none");
 	svg.setAttribute("role", "img");
-	svg.setAttribute("aria-label", name + ", the last minutes");
-	return el("figure", {}, el("b", {}, now), svg, el("figcaption", {}, name));
+	svg.setAttribute("aria-label", name + ", the last ten minutes");
+	return el("figure", {title: "the last ten minutes; top: " + (key === "running" ? top : bytes(Math.round(top)) + "/s")},
+		el("b", {}, now), svg, el("figcaption", {}, name));
 }
 
-const sum = (key) => status.clients.reduce((n, c) => n + ((c.disk || {})[key] || 0), 0);
-
-function note() {
-	const last = history[history.length - 1];
-	const now = {t: performance.now(), read: sum("read_bytes"), written: sum("written_bytes"),
-		running: status.clients.filter((c) => c.state === "running").length};
-	const dt = last ? (now.t - last.t) / 1000 : 0;
-	now.readRate = dt > 0 ? Math.max(0, (now.read - last.read) / dt) : 0;
-	now.writeRate = dt > 0 ? Math.max(0, (now.written - last.written) / dt) : 0;
+// A moment is the totals of that time; rates follow from the one before. Totals that shrink: a PC has started anew.
+function note(t, running, read, written) {
+	const last = history[history.length - 1], now = {t, running, read, written}, dt = last ? t - last.t : 0;
+	if (dt > 0) {
+		now.readRate = Math.max(0, (read - last.read) / dt);
+		now.writeRate = Math.max(0, (written - last.written) / dt);
+	}
 	history.push(now);
-	if (history.length > KEPT)
+	while (history[0].t < t - KEPT)
 		history.shift();
 	return now;
 }
 
+const sum = (key) => status.clients.reduce((n, c) => n + ((c.disk || {})[key] || 0), 0);
+
+function noteStatus() {
+	const t = performance.now() / 1000;
+	if (!history.length) // what the server remembers
+		for (const [ago, ...totals] of status.history || [])
+			note(t - ago, ...totals);
+	return note(t, status.clients.filter((c) => c.state === "running").length, sum("read_bytes"), sum("written_bytes"));
+}
+
 function drawCharts() {
-	const now = note();
+	const now = noteStatus();
 	const parts = [
-		chart("PCs running", String(now.running), history.map((h) => h.running)),
-		chart("read by PCs", bytes(Math.round(now.readRate)) + "/s", history.map((h) => h.readRate)),
-		chart("written by PCs", bytes(Math.round(now.writeRate)) + "/s", history.map((h) => h.writeRate)),
+		chart("PCs running", String(now.running), "running"),
+		chart("read by PCs", bytes(Math.round(now.readRate || 0)) + "/s", "readRate"),
+		chart("written by PCs", bytes(Math.round(now.writeRate || 0)) + "/s", "writeRate"),
 	];
 	if (status.store) {
 		const used = status.store.used_bytes / Math.max(status.store.size_bytes, 1);

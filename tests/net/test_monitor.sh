@@ -76,6 +76,7 @@ check "latency, all" has 'bootwell_disk_latency_seconds_bucket{client="PC2",op="
 check "the kernel's sessions" has 'bootwell_lio_sessions{client="PC2"} 1'
 check "its logins" has 'bootwell_lio_logins_total{client="PC3",outcome="authenticate"} 1'
 check "its commands of the LUN" has 'bootwell_lio_lun_commands_total{client="PC2",lun="0"} 2200'
+check "those of a further disk" has 'bootwell_lio_lun_commands_total{client="PC2",lun="1"} 77'
 check "its bytes of the LUN" has 'bootwell_lio_lun_read_bytes_total{client="PC2",lun="0"} 33554432'
 check "its bytes of the session" has 'bootwell_lio_session_bytes_total{client="PC2",direction="sent"} 32000000'
 check "aborts of the backstore" has 'bootwell_lio_device_aborts_total{client="PC2"} 2'
