@@ -16,7 +16,8 @@ dpkg-deb -x "$TMP/a/$deb" "$TMP/root"
 dpkg-deb -e "$TMP/a/$deb" "$TMP/control"
 for f in usr/sbin/bootwelld usr/bin/bootwell "usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)/tcmu-runner/handler_bootwell.so" \
 	usr/lib/systemd/system/bootwell.service usr/lib/systemd/system/tcmu-runner.service.d/bootwell.conf usr/lib/sysusers.d/bootwell.conf \
-	usr/share/bash-completion/completions/bootwell usr/share/man/man8/bootwelld.8.gz usr/share/doc/bootwell/copyright; do
+	usr/share/bash-completion/completions/bootwell usr/share/man/man8/bootwelld.8.gz usr/share/doc/bootwell/copyright \
+	usr/sbin/bootwell-capture-system usr/lib/bootwell/capture/make-capture usr/lib/bootwell/capture/init usr/lib/bootwell/capture/dhcp; do
 	check "it has $f" test -s "$TMP/root/$f"
 done
 check "no configuration comes with it" test ! -e "$TMP/root/etc/bootwell/bootwell.conf"

@@ -287,7 +287,7 @@ pc_type() {
 }
 
 # --- a PC without a machine ------------------------------------------------------------------------------------------
-# soft_pc NAME N [ipxe]: asks DHCP as the PC with MAC 52:54:00:77:02:N would (as iPXE when told so) and sets soft_address
+# soft_pc NAME N [ipxe]: asks DHCP as the PC with MAC 52:54:00:77:02:N (or $SOFT_MAC) would (as iPXE when told so) and sets soft_address
 # and soft_file; as iPXE it fetches the script too and sets soft_initiator, soft_user, soft_secret and soft_target.
 # soft NAME COMMAND... runs something with that PC's address.
 declare -A soft_ns
@@ -295,7 +295,7 @@ export soft_address soft_file soft_server soft_initiator soft_user soft_secret s
 soft() { local n=$1; shift; nsenter -t "${soft_ns[$n]}" -n -- "$@"; }
 soft_pc() {
 	local name=$1 mac options=()
-	mac=52:54:00:77:02:$(printf %02x "$2")
+	mac=${SOFT_MAC:-52:54:00:77:02:$(printf %02x "$2")}
 	if [ -z "${soft_ns[$name]:-}" ]; then
 		unshare -n sleep infinity &
 		soft_ns[$name]=$!

@@ -1,23 +1,55 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# A PC with a disk of its own (GRUB, ext4 with a Debian, FAT, NTFS with files) starts the capture system over PXE and sends
-# its disk to a .vmdk, while its cable is pulled twice; a diskless PC boots that image and finds every file as it was.
+# Two PCs with disks of their own start the capture system over PXE. One (GRUB, ext4 with a Debian, FAT, NTFS with files)
+# sends its disk to a .vmdk, as the configuration says, and its cable is pulled twice; the other (ext4, NTFS) asks what to
+# send, sends it to a .vhd, and the server's disk is full in the middle. A diskless PC boots the Debian, and every file is as
+# it was.
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
-requires mkntfs ntfscp partclone.ntfs blkid depmod
+requires jq mkntfs ntfscp ntfscat partclone.ntfs blkid depmod e2image
 lab_start
 
-# --- the master PC's disk: the guest's, and an NTFS partition behind
-disk=$LAB/master.raw
-cp --sparse=always "$LAB_TREE/guest.raw" "$disk"
-end=$(sfdisk -d "$disk" | awk -F'[=,]' '/start=/ { e = $2 + $4; if (e > m) m = e } END { print m }')
-truncate -s $((end * 512 + (64 + 32) * 1048576)) "$disk"
-echo "start=$end, size=64M, type=7" | sfdisk -q --append "$disk" || lab_die "no third partition"
-truncate -s 64M "$LAB/ntfs"
-mkntfs -q -F -p "$end" -H 255 -S 63 "$LAB/ntfs" >/dev/null 2>&1 || lab_die "mkntfs"
+# --- the disks: the guest's with an NTFS partition behind, and a small one with ext4 and NTFS
+# ntfs DISK: appends a partition of 64 MiB with three files
 mkdir "$LAB/files"
-for n in 1 2 3; do head -c 2000000 /dev/urandom >"$LAB/files/file$n"; ntfscp -q "$LAB/ntfs" "$LAB/files/file$n" "/file$n"; done
-dd if="$LAB/ntfs" of="$disk" bs=512 seek="$end" conv=notrunc,sparse status=none
+for n in 1 2 3; do head -c 2000000 /dev/urandom >"$LAB/files/file$n"; done
+ntfs() {
+	local end n
+	end=$(sfdisk -d "$1" | awk -F'[=,]' '/start=/ { e = $2 + $4; if (e > m) m = e } END { print m }')
+	truncate -s $((end * 512 + (64 + 32) * 1048576)) "$1"
+	echo "start=$end, size=64M, type=7" | sfdisk -q --append "$1" || lab_die "no NTFS partition"
+	truncate -s 64M "$LAB/ntfs"
+	mkntfs -q -F -p "$end" -H 255 -S 63 -L files "$LAB/ntfs" >/dev/null 2>&1 || lab_die "mkntfs"
+	for n in 1 2 3; do ntfscp -q "$LAB/ntfs" "$LAB/files/file$n" "/file$n"; done
+	dd if="$LAB/ntfs" of="$1" bs=1M seek=$((end * 512)) oflag=seek_bytes conv=notrunc,sparse status=none
+	rm "$LAB/ntfs"
+}
+cp --sparse=always "$LAB_TREE/guest.raw" "$LAB/one.raw"
+ntfs "$LAB/one.raw"
+mkdir "$LAB/tree"
+for n in 1 2 3 4 5 6; do head -c 20000000 /dev/urandom >"$LAB/tree/data$n"; done
+truncate -s 301M "$LAB/two.raw"
+echo "start=2048, size=300M, type=83" | sfdisk -q "$LAB/two.raw"
+mke2fs -q -F -t ext4 -E "offset=1048576" -d "$LAB/tree" "$LAB/two.raw" 300M || lab_die "mke2fs"
+ntfs "$LAB/two.raw"
+rm -r "$LAB/tree"
+truncate -s 100M "$LAB/blank.raw"
+# used DISK OUT: the ext4 partition with all blocks that are in use, as e2fsprogs sees it; prints the sums of the NTFS files
+used() {
+	local n start
+	rm -f "$2"
+	e2image -r -a -o 1048576 "$1" "$2" >/dev/null 2>&1 || echo "e2image: $1"
+	start=$(sfdisk -d "$1" | awk -F'[=,]' '/type=7/ { print $2 * 512 }')
+	dd if="$1" of="$LAB/ntfs" bs=1M iflag=skip_bytes skip="$start" count=64 conv=sparse status=none
+	for n in 1 2 3; do ntfscat "$LAB/ntfs" "/file$n" | sha256sum; done
+	rm "$LAB/ntfs"
+}
+for disk in one two; do used "$LAB/$disk.raw" "$LAB/$disk.wanted" >"$LAB/$disk.sums"; done
+mkdir "$LAB/bin"
+debugfs -R "rdump /usr/bin $LAB/bin" "$LAB/one.wanted" >/dev/null 2>&1
+wanted_bin=$(cd "$LAB/bin/bin" && find . -type f -exec sha256sum {} + | sort -k2 | sha256sum)
 
 # --- the capture system, of the same kernel
 mkdir "$LAB/modules"
@@ -25,48 +57,111 @@ debugfs -R "rdump /usr/lib/modules $LAB/modules" "$LAB_TREE/appliance.ext4" >/de
 appliance_stage
 "$TOP/initramfs/capture/make-capture" "$LAB_TREE/kernel" "$LAB/modules/modules"/* "$O/bootwell-capture" "$LAB/stage/usr/share/bootwell/capture" ||
 	lab_die "the capture system cannot be made"
-appliance_config_default "
+appliance_config <<-END
+	[server]
+	state = /srv/bootwell/state
+	[dhcp]
+	mode = full
+	interface = eth0
+	range = 10.77.0.100-10.77.0.200
+	[tftp]
+	root = /usr/lib/ipxe
+	[images]
+	path = /srv/bootwell/images
+	[write-back]
+	path = /srv/bootwell/store
+	size = 1G
+	[clients]
+	ask-name = no
 	[client master]
 	mac = 52:54:00:77:01:01
 	upload = yes
-	capture = pc.vmdk"
+	capture = one.vmdk
+	[client second]
+	mac = 52:54:00:77:01:02
+	upload = yes
+	[client third]
+	mac = 52:54:00:77:01:03
+	[client other]
+	mac = 52:54:00:77:02:03
+	upload = yes
+	[client lodger]
+	mac = 52:54:00:77:02:04
+END
 appliance_start
 
-received() { appliance "bootwell status --json" | tr -d ' \n' | grep -oE '"received":[0-9]+' | cut -d: -f2; }
-received_more() { [ "$(received || echo 0)" -gt "$1" ]; }
+# gets MAC IMAGE: this PC boots that image from now on
+gets() { appliance "sed -i 's/^mac = $1/&\nimage = $2/' /etc/bootwell/bootwell.conf && bootwell config reload"; }
+told() { appliance "bootwell status" | grep -E "^upload $1 by master: \[.*MiB of .*/s  [0-9]+:[0-9]+ left"; }
+received() { appliance "bootwell status --json" | jq ".uploads[] | select(.file == \"$1\") | .received"; }
+received_more() { [ "$(received "$1" || echo 0)" -gt "$2" ]; }
+gone='capture ended with|could not be loaded|No network card|Kernel panic'
 
-LAB_PC_CPUS=2 pc_start pc1 1 -device VGA -drive "if=none,id=disk,file=$disk,format=raw,cache=unsafe" -device virtio-blk-pci,drive=disk
-check "the PC starts the capture system, which knows who it is" console_wait pc1 180 'knows this PC as master' 'could not be loaded|No network card'
-check "it shows the disk with its partitions" console_wait pc1 60 'vda2? .*vfat|vda3 .*ntfs'
-check "it sends" wait_for 120 received_more 50000000
+LAB_PC_CPUS=2 pc_start pc1 1 -device VGA -drive "if=none,id=disk,file=$LAB/one.raw,format=raw,snapshot=on" -device virtio-blk-pci,drive=disk
+LAB_PC_CPUS=2 pc_start pc2 2 -device VGA -drive "if=none,id=blank,file=$LAB/blank.raw,format=raw,snapshot=on" -device virtio-blk-pci,drive=blank \
+	-drive "if=none,id=disk,file=$LAB/two.raw,format=raw,snapshot=on" -device virtio-blk-pci,drive=disk
+check "the PC starts the capture system, which knows who it is" console_wait pc1 300 'knows this PC as master' "$gone"
+check "it shows the disk with its partitions" console_wait pc1 60 'vda3 .*ntfs  files' "$gone"
+check "it sends" wait_for 180 received_more one.vmdk 50000000
+check "its screen has a bar, the rate, the time left" console_wait pc1 60 '\[#+\.+\] +[0-9]+ %  .*MiB of .*/s  [0-9]+:[0-9]+ left' "$gone"
+check "so has bootwell status" wait_for 60 told one.vmdk
+soft_pc other 3 && soft_pc lodger 4
+out=$(soft other "$O/tests/net/tool_upload" send -s 10.77.0.1 -n one.vmdk -d "$LAB/blank.raw" 2>&1)
+check "a second one of that name is refused: $out" grep -q "master is uploading one.vmdk" <<<"$out"
+out=$(soft lodger "$O/tests/net/tool_upload" send -s 10.77.0.1 -n two.vmdk -d "$LAB/blank.raw" 2>&1)
+check "so is a PC without the permission: $out" grep -q "client lodger may not upload images" <<<"$out"
 lab_cut pc1; sleep 3; lab_mend pc1
-lab_note "the cable was pulled at $(received) bytes"
-check "after a pulled cable it goes on" wait_for 120 received_more 200000000
-check "the image is not in the catalogue yet" appliance "! bootwell image list | grep -q '^pc '"
-lab_cut pc1; sleep 4; lab_mend pc1
-check "after the second one it ends well" console_wait pc1 300 'has been captured' 'capture ended with|Kernel panic'
-check "the image is in the catalogue" appliance "bootwell image list | grep -E '^pc .*vmdk.*pc.vmdk'"
-check "and holds what was sent" appliance "bootwell image verify /srv/bootwell/images/pc.vmdk"
-grep -aE 'MiB in use|Sending|Done|whole' "$LAB_LOGS/pc1.console" | cut -c16-140 | sed 's/^/# /'
+lab_note "the cable was pulled at $(received one.vmdk) bytes"
+check "after a pulled cable it goes on" wait_for 180 received_more one.vmdk 200000000
+lab_cut pc1; sleep 4
+check "the image is not in the catalogue yet" appliance "! bootwell image list | grep -q '^one '"
+lab_mend pc1
+lab_note "the cable was pulled at $(received one.vmdk) bytes"
+check "after the second one it ends well" console_wait pc1 300 'has been captured' "$gone"
 lab_kill pc1
+check "the image is in the catalogue" appliance "bootwell image list | grep -E '^one .*vmdk.*one.vmdk'"
 
-# --- another PC, without a disk, from the captured image
-pc_start pc2 2
-check "it gets to know the second PC" wait_for 60 appliance "bootwell client list | grep -qi 52:54:00:77:01:02"
+# --- a diskless PC boots it; the other PC with a disk, which has no image, is asked meanwhile
+check "a PC is given the image" gets 52:54:00:77:01:03 one
+pc_start pc3 3
+check "the second PC asks which disk" console_wait pc2 60 'Number of the disk to send:' "$gone"
+pc_type pc2 2
+check "and for the name" console_wait pc2 30 'Name of the image' "$gone"
+pc_type pc2 two.vhd
+check "it sends" wait_for 180 received_more two.vhd 30000000
+appliance "fallocate -l \$((\$(df -B1 --output=avail /srv/bootwell | tail -1) - 40000000)) /srv/bootwell/ballast"
+check "the server's disk is full: its screen says so" console_wait pc2 180 "Not done: two.vhd: the server's disk .* is full; make room there, then go on: what was sent is kept"
+check "it makes no image" appliance "! bootwell image list | grep -q '^two ' && ! ls /srv/bootwell/images | grep two"
+kept=$(received two.vhd)
+appliance "rm /srv/bootwell/ballast"
+console_mark pc2
+pc_key pc2 ret
+check "with room again and a new start it asks again" console_wait pc2 300 'Number of the disk to send:' 'No network card|Kernel panic'
+check "what was sent is there ($kept bytes)" [ "$(received two.vhd)" -ge "${kept:-1}" ]
+pc_type pc2 2
+console_wait pc2 30 'Name of the image'
+pc_type pc2 two.vhd
+check "it goes on and ends well" console_wait pc2 300 'has been captured' "$gone"
+grep -aE 'MiB in use|Sending|Done|whole|header' "$LAB_LOGS/pc2.console" | cut -c16-140 | sed 's/^/# /'
 lab_kill pc2
-name=$(appliance "bootwell client list" | awk 'tolower($0) ~ /52:54:00:77:01:02/ { print $1 }')
-check "the second PC is given the captured image" appliance "bootwell client set $name --image pc"
-pc_start pc2 2
-pc_boots "it boots from it, without a disk" pc2
-hashes() { sort -k2 | sha256sum | cut -d' ' -f1; }
-mkdir "$LAB/tree"
-dd if="$LAB_TREE/guest.raw" of="$LAB/root.ext4" bs=1M skip=1 count=1200 conv=sparse status=none
-debugfs -R "rdump /boot $LAB/tree" "$LAB/root.ext4" >/dev/null 2>&1
-debugfs -R "rdump /usr/bin $LAB/tree" "$LAB/root.ext4" >/dev/null 2>&1
-want=$(cd "$LAB/tree" && find boot bin -type f -exec sha256sum {} + | sed 's,  bin/,  usr/bin/,' | hashes)
-got=$(LAB_LIMIT=300 lab_run pc2 "cd / && find boot usr/bin -type f -exec sha256sum {} +" | hashes)
-check "all files of /boot and /usr/bin are the same" [ "$want" = "$got" ]
-want=$(cd "$LAB/files" && sha256sum file* | hashes)
-got=$(lab_run pc2 "modprobe ntfs3 && mount -t ntfs3 -o ro /dev/sda3 /mnt && cd /mnt && sha256sum file*" | hashes)
-check "so are those of the NTFS partition" [ "$want" = "$got" ]
+check "the image is in the catalogue" appliance "bootwell image list | grep -E '^two .*vhd.*two.vhd'"
+check "both hold what was sent" appliance "bootwell image verify /srv/bootwell/images/one.vmdk && bootwell image verify /srv/bootwell/images/two.vhd"
+pc_boots "a PC without a disk booted the first image meanwhile" pc3
+sums="cd /tmp && mkdir -p ntfs && modprobe ntfs3 && mount -t ntfs3 -o ro /dev/sda3 ntfs && cd ntfs && sha256sum file*"
+want=$(cd "$LAB/files" && sha256sum file*)
+check "it finds the files of the NTFS partition" [ "$(lab_run pc3 "$sums")" = "$want" ]
+got=$(LAB_LIMIT=240 lab_run pc3 "cd /usr/bin && find . -type f -exec sha256sum {} +" | sort -k2 | sha256sum)
+check "and all of /usr/bin" [ "$got" = "$wanted_bin" ]
 lab_end
+
+# --- both as other people's programs read them
+qemu-img convert -O raw "$LAB/data.qcow2" "$LAB/data.raw"
+for image in one.vmdk two.vhd; do
+	debugfs -R "dump /images/$image $LAB/$image" "$LAB/data.raw" >/dev/null 2>&1
+	qemu-img convert -O raw "$LAB/$image" "$LAB/back.raw" && rm "$LAB/$image"
+	used "$LAB/back.raw" "$LAB/got" >"$LAB/sums"
+	check "$image: every file of the NTFS partition is what it was" cmp "$LAB/${image%.*}.sums" "$LAB/sums"
+	check "$image: every block of the ext4 partition that is in use, too" cmp "$LAB/${image%.*}.wanted" "$LAB/got"
+	check "$image: and e2fsck finds nothing wrong with it" sh -c 'e2fsck -fn "$1" >/dev/null 2>&1' _ "$LAB/got"
+done
+check "the sums are of three files" [ "$(sort -u "$LAB/one.sums" | wc -l)" = 3 ]
