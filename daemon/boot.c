@@ -128,7 +128,7 @@ const struct config_client *boot_section(const struct boot *boot, const struct b
 	return section && !section->has_mac && !section->has_uuid ? section : NULL;
 }
 
-enum firmware { FIRMWARE_BIOS, FIRMWARE_X64, FIRMWARE_OTHER };
+enum firmware { FIRMWARE_BIOS, FIRMWARE_X64, FIRMWARE_IA32, FIRMWARE_ARM64, FIRMWARE_OTHER };
 
 static enum firmware firmware_of(uint16_t arch)
 {
@@ -141,6 +141,12 @@ static enum firmware firmware_of(uint16_t arch)
 	case 9:
 	case 16:
 		return FIRMWARE_X64;
+	case 6:
+	case 15:
+		return FIRMWARE_IA32;
+	case 11:
+	case 19:
+		return FIRMWARE_ARM64;
 	default:
 		return FIRMWARE_OTHER;
 	}
@@ -152,10 +158,12 @@ static bool arch_is_http(uint16_t arch)
 }
 
 /* The two programs that a firmware may like; the first is tried first. Debian builds iPXE for BIOS
- * and x64 only. */
+ * and x64 only; the others have the names that they have on boot.ipxe.org. */
 static const char *const pairs[][2] = {
 	[FIRMWARE_BIOS] = {"undionly.kpxe", "ipxe.pxe"},
 	[FIRMWARE_X64] = {"snponly.efi", "ipxe.efi"},
+	[FIRMWARE_IA32] = {"i386-efi/snponly.efi", "i386-efi/ipxe.efi"},
+	[FIRMWARE_ARM64] = {"arm64-efi/snponly.efi", "arm64-efi/ipxe.efi"},
 	[FIRMWARE_OTHER] = {"", ""},
 };
 
@@ -347,8 +355,8 @@ int boot_leased(struct boot *boot, const struct boot_identity *who, uint32_t add
 		snprintf(rec.name, sizeof(rec.name), "%s", section->name);
 		fresh = true;
 	}
-	if (strrchr(nbp, '/')) /* of a URI the file's name */
-		nbp = strrchr(nbp, '/') + 1;
+	if (strstr(nbp, "/nbp/")) /* of a URI the file's name */
+		nbp = strstr(nbp, "/nbp/") + strlen("/nbp/");
 	if (update_record(&rec, who, address, nbp) || fresh) {
 		r = boot_clients_put(boot->clients, &rec, &client);
 		if (r) {

@@ -155,7 +155,8 @@ static void get_nbp(struct daemon *d, struct http_request *request, const char *
 	fd = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
 	if (dir >= 0)
 		close(dir);
-	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
+	/* As by TFTP: what is not readable for all is not for the network. */
+	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_mode & S_IROTH) {
 		http_reply_file(request, fd, st.st_size);
 		return;
 	}

@@ -244,6 +244,8 @@ check "an unknown member is refused" test "$(code b -X PATCH -H 'Authorization: 
 check "a body of 2 MiB is refused" test "$(head -c 2097152 /dev/zero | code b -X PATCH -H 'Authorization: Bearer opensesame' --data-binary @- http://10.77.0.1:8001/api/clients/BOSS)" = 413
 echo nbp >"$TMP/tftp/x.efi"
 check "a boot program by HTTP" test "$(http b http://10.77.0.1:8001/nbp/x.efi)" = nbp
+: >"$TMP/tftp/private" && chmod 600 "$TMP/tftp/private"
+check "but not one that is not readable for all" test "$(code b http://10.77.0.1:8001/nbp/private)" = 404
 check "nothing outside of its folder" test "$(code b --path-as-is http://10.77.0.1:8001/nbp/../bootwell.conf)" = 404
 http b http://10.77.0.1:8001/metrics >"$TMP/metrics"
 check "metrics count the boots" grep -q '^bootwell_boots_total{outcome="ready"} [1-9]' "$TMP/metrics"

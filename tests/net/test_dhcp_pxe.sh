@@ -43,6 +43,12 @@ for arch in 7 9; do
 	ask arch=$arch
 	check "UEFI x64 as $arch: snponly.efi" got ' file=snponly.efi '
 done
+ask arch=6
+check "UEFI IA32: its own folder's" got ' file=i386-efi/snponly.efi '
+ask arch=11
+check "UEFI arm64: its own folder's" got ' file=arm64-efi/snponly.efi '
+ask arch=19 http=1
+check "HTTP boot of arm64" got " opt.67=$(printf 'http://10.81.0.1:8001/nbp/arm64-efi/snponly.efi' | od -An -tx1 | tr -d ' \n')00"
 ask arch=16 http=1
 check "HTTP boot: option 60 HTTPClient" got ' opt.60=48545450436c69656e74'
 check "HTTP boot: a URI" got 'opt.67=687474703a2f2f' # http://

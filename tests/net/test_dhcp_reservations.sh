@@ -79,6 +79,17 @@ check "and the ACK of it" got 'type=5 yiaddr=10.86.0.12 '
 ask mac=02:00:00:00:06:22 type=request server=10.86.0.1 requested=10.86.0.11
 check "nobody else gets a reserved address" got 'type=6'
 
+# --- DECLINE: the holder's word counts, nobody else's
+ask mac=02:00:00:00:06:25
+declined=$(sed -n 's/.*yiaddr=\([0-9.]*\) .*/\1/p' "$TMP/got")
+ask mac=02:00:00:00:06:26 type=decline server=10.86.0.1 requested="$declined" wait=0.5
+ask mac=02:00:00:00:06:25 type=request server=10.86.0.1 requested="$declined"
+check "a stranger's DECLINE changes nothing" got "type=5 yiaddr=$declined "
+ask mac=02:00:00:00:06:25 type=decline server=10.86.0.1 requested="$declined" wait=0.5
+check "DECLINE puts the address into quarantine" test "$(netd_stat dhcp_quarantined)" = 1
+ask mac=02:00:00:00:06:25
+check "who declined it is offered another one" test "$(grep -c "type=2 yiaddr=10.86.0.1" "$TMP/got")$(grep -c "yiaddr=$declined " "$TMP/got")" = 10
+
 # --- relays: giaddr, option 82, its link selection, option 118
 relay=(bind=67 to=10.86.0.1 giaddr=10.87.0.1)
 agent() { local v; v=$(text "$1"); printf '01%02x%s' $((${#v} / 2)) "$v"; } # option 82 with this circuit id

@@ -68,6 +68,8 @@ check "and fetches it" in_ns pc curl -sf -m 20 -o "$TMP/script" tftp://10.77.0.1
 check "the status is content" eval '! status_says "did not start"'
 boots 7
 check "what worked is what comes next" test "$file" = ipxe.efi
+boots 11
+check "arm64 has a pair of its own" test "$file" = arm64-efi/snponly.efi
 boots 0
 check "BIOS has a pair of its own: undionly.kpxe" test "$file" = undionly.kpxe
 lab_capture_end
