@@ -18,6 +18,7 @@ lab_ns pc; lab_plug pc eth0 02:00:00:00:03:01; in_ns pc ip addr add 10.81.0.250/
 lab_config "$TMP/full.conf" <<EOF
 [dhcp]
 mode = full
+handoff-timeout = 1h
 interface = lan
 network = 10.81.0.0/24
 range = 10.81.0.100-10.81.0.120
