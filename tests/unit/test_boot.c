@@ -374,7 +374,7 @@ static void test_boot_nbp_by_firmware(void)
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 0), "undionly.kpxe");
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 7), "snponly.efi");
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 9), "snponly.efi");
-	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 11), ""); /* arm64: Debian has no iPXE for it */
+	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 11), "arm64-efi/snponly.efi"); /* arm64: Debian has no iPXE for it */
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 0), "a.kpxe");
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 7), "a.efi");
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 11), "a.efi");
