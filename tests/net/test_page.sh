@@ -45,7 +45,7 @@ file = <img src=x onerror=pwned=1>.raw
 image = one
 END
 start() {
-	in_ns srv "$O/bootwelld" -c "$C" >>"$TMP/daemon.log" 2>&1 &
+	ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" >>"$TMP/daemon.log" 2>&1 &
 	at_exit kill $!
 	wait_for 20 "$O/bootwell" status || { sed 's/^/# /' "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
 	daemon=$(pgrep -f "$O/bootwelld -c $C" | head -1)

@@ -28,7 +28,7 @@ path = $TMP/images
 [write-back]
 path = $TMP/store
 END
-in_ns srv "$O/bootwelld" -c "$C" >"$TMP/log" 2>&1 &
+ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" >"$TMP/log" 2>&1 &
 at_exit kill $!
 wait_for 20 in_ns srv curl -fs http://127.0.0.1:8001/metrics -o "$TMP/metrics" || { not_ok "bootwelld answers"; cat "$TMP/log"; exit 1; }
 if promtool check metrics <"$TMP/metrics" >"$TMP/out" 2>&1; then ok "promtool finds nothing wrong with /metrics"; else not_ok "promtool finds nothing wrong with /metrics"; sed 's/^/# /' "$TMP/out"; fi
@@ -39,7 +39,7 @@ rule_files: [$TOP/conf/bootwell.rules.yml]
 scrape_configs:
   - {job_name: bootwell, static_configs: [{targets: ["10.77.0.1:8001"]}]}
 END
-in_ns srv prometheus --config.file="$TMP/prometheus.yml" --storage.tsdb.path="$TMP/tsdb" --web.listen-address=127.0.0.1:9090 >"$TMP/prometheus.log" 2>&1 &
+ip netns exec "$(ns srv)" prometheus --config.file="$TMP/prometheus.yml" --storage.tsdb.path="$TMP/tsdb" --web.listen-address=127.0.0.1:9090 >"$TMP/prometheus.log" 2>&1 &
 at_exit kill $!
 ask() { in_ns srv curl -fsG "http://127.0.0.1:9090/api/v1/query" --data-urlencode "query=$1" | jq -r '.data.result[0].value[1]'; }
 is() { test "$(ask "$1")" = "$2"; }
