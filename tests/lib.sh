@@ -3,6 +3,8 @@
 # A test gets $O, the build folder, and prints `ok - what` / `not ok - what` a line; tests/run counts them.
 # shellcheck shell=bash
 set -u
+# Debian's programs, which tests/deps has installed, before what else a person has under the same names.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 O=${O:-$TOP/build}
 case $O in /*) ;; *) O=$TOP/$O ;; esac
