@@ -97,6 +97,15 @@ static void find_partitions(struct disk *disk)
 	qsort(disk->partition, disk->partitions, sizeof(disk->partition[0]), by_start);
 }
 
+/* sda, sdb, ... sdz, sdaa: /sys has no order of its own, and a person counts. */
+static int by_name(const void *a, const void *b)
+{
+	const struct disk *x = a, *y = b;
+	size_t n = strlen(x->name), m = strlen(y->name);
+
+	return n != m ? (n < m ? -1 : 1) : strcmp(x->name, y->name);
+}
+
 unsigned int disks_find(struct disk *disks, unsigned int max, bool loops)
 {
 	DIR *d = opendir("/sys/block");
@@ -120,6 +129,7 @@ unsigned int disks_find(struct disk *disks, unsigned int max, bool loops)
 	}
 	if (d)
 		closedir(d);
+	qsort(disks, n, sizeof(*disks), by_name);
 	return n;
 }
 
