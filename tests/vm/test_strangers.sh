@@ -1,15 +1,33 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One PC, one disk: another initiator name, a wrong secret, none, another PC's secret are refused, by libiscsi as a real
-# initiator. And what a plain PXE firmware is told.
+# initiator. And what a plain PXE firmware is told. A Windows gets its PC's name before anybody has seen its disk.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
+# shellcheck source=tests/unit/windows.sh
+. "$(dirname "$0")/../unit/windows.sh"
 requires iscsi-inq iscsi-ls curl
 lab_start
-appliance_config_default
+appliance_config_default "
+	[image win]
+	file = win.vmdk
+	[client DESK-12]
+	mac = 52:54:00:77:02:03
+	image = win
+	keep = yes
+	computer-name = yes
+	disks = debian-vhd, debian own"
+# A Windows as far as its registry goes, and the libraries that the doctor needs.
+head -c 20000 /dev/urandom >"$TMP/ndis.sys"
+registry "$TMP/registry" 0 0 0 'C:\pagefile.sys 0 0'
+disk "$TMP/win.raw" "$TMP/registry" "$TMP/ndis.sys"
+mkdir -p "$LAB/stage/root" "$LAB/stage/usr/lib/x86_64-linux-gnu"
+qemu-img convert -O vmdk "$TMP/win.raw" "$LAB/stage/root/win.vmdk"
+cp -L /usr/lib/x86_64-linux-gnu/{libntfs-3g.so.89,libhivex.so.0,libarchive.so.13} "$LAB/stage/usr/lib/x86_64-linux-gnu/"
 appliance_start
+appliance "cp /root/win.vmdk /srv/bootwell/images/ && bootwell config reload"
 
 check "a PXE firmware gets an address" soft_pc a 1
 check "and the boot program for BIOS: $soft_file" test "$soft_file" = undionly.kpxe
@@ -35,4 +53,22 @@ refuse "who has no lease gets no secret by TFTP" grep -q 'set password' <<<"$out
 out=$(lab_host curl -sS --max-time 30 "http://10.77.0.1:8001/boot.ipxe?mac=52:54:00:77:02:01" 2>&1)
 refuse "nor by HTTP with the first PC's MAC" grep -q 'set password' <<<"$out"
 check "after all this the owner still logs in" soft a iscsi-inq -i "$initiator" "iscsi://$user%$secret@10.77.0.1/$target/0"
+
+check "a PC with a Windows gets its disk" soft_pc c 3 ipxe
+lun() { soft c iscsi-inq -i "$soft_initiator" "iscsi://$soft_user%$soft_secret@10.77.0.1/$soft_target/$1"; }
+check "and its two further disks: LUN 1" lun 1
+check "and LUN 2" lun 2
+refuse "and no more" lun 3
+check "the first of them can only be read" appliance "cat /sys/kernel/config/target/iscsi/$soft_target/tpgt_1/acls/$soft_initiator/lun_1/write_protect | grep -qx 1"
+check "the second can be written to" appliance "cat /sys/kernel/config/target/iscsi/$soft_target/tpgt_1/acls/$soft_initiator/lun_2/write_protect | grep -qx 0"
+record=$(appliance "grep -l '^client=DESK-12' /run/bootwell/disk/*-0.conf")
+check "each has a write-back of its own" test "$(appliance "sed -n 's/^overlay=//p' ${record%-0.conf}-[012].conf | sort -u | wc -l")" = 3
+overlay=$(appliance "sed -n 's/^overlay=//p' $record")
+check "what belongs into its write-back is there before its script" appliance "! ls /run/bootwell/disk | grep patch"
+check "nothing went wrong with it" appliance "! journalctl -b -u bootwell -u tcmu-runner | grep -E 'computer name|was to be in its write-back'"
+check "its disk is closed" appliance "bootwell client remove DESK-12"
+wait_for 60 appliance "! test -e $record"
+check "nothing of its disks is left in the kernel" appliance "! ls /sys/kernel/config/target/core/user_0 | grep -q '^$(basename "${record%-0.conf}")-'"
+check "its Windows would start under its own name" \
+	appliance "/usr/lib/bootwell/bootwell-overlay /srv/bootwell/store $overlay | tr -d '\\0' | grep -qa DESK-12"
 lab_end

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A BIOS PC boots from a dynamic VHD. While it works on its disk the configuration gets broken, a second server wants port
-# 67 and the daemon is restarted: the PC notices none of it. At its next start the disk is clean again.
+# 67 and the daemon is restarted: the PC notices none of it. At its next start the disk is clean again. It has two more disks:
+# one that all PCs share and may only read, one that it may write to.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/lab.sh
@@ -10,8 +11,15 @@ lab_start
 appliance_config_default "
 	[client vhd]
 	mac = 52:54:00:77:01:01
-	image = debian-vhd"
+	image = debian-vhd
+	disks = games, data own
+	[image games]
+	file = games.raw
+	[image data]
+	file = data.raw"
 appliance_start
+appliance "cd /srv/bootwell/images && truncate -s 48M games.raw && truncate -s 32M data.raw && mkdir /run/games && echo chess >/run/games/one &&
+	mke2fs -q -L games -d /run/games games.raw && mke2fs -q -L data data.raw && bootwell config reload"
 
 pc_start pc1 1
 pc_boots "a BIOS PC boots from a dynamic VHD" pc1
@@ -21,6 +29,16 @@ findmnt -no SOURCE / | grep -qx /dev/sda1 && readlink -f /sys/block/sda | grep -
 	[ "$(cat /sys/class/iscsi_session/session*/targetname)" = "$(cat /sys/firmware/ibft/target0/target-name)" ]
 END
 check "the appliance shows it running from the VHD" appliance "bootwell status | grep -E 'vhd .*running.*10.77.0.1[0-9][0-9].*debian-vhd'"
+
+# lun N: the name of its disk in the PC
+lun='lun() { ls /sys/class/scsi_device/*:$1/device/block; }'
+check "it finds its two further disks, LUN 1 and 2" wait_for 60 lab_run pc1 \
+	"$lun; [ \$(cat /sys/block/\$(lun 1)/size) = 98304 ] && [ \$(cat /sys/block/\$(lun 2)/size) = 65536 ]"
+check "the first is shared, and can be read" lab_run pc1 "$lun; mount -o ro /dev/\$(lun 1) /mnt && grep -qx chess /mnt/one && umount /mnt"
+check "it knows that it may not write there" lab_run pc1 "$lun; grep -qx 1 /sys/block/\$(lun 1)/ro"
+refuse "and is refused by the target when it does" lab_run pc1 "$lun; sg_raw -s 512 -i /dev/zero /dev/\$(lun 1) 2a 00 00 00 00 08 00 00 01 00"
+check "which leaves it as it was" lab_run pc1 "$lun; echo 3 >/proc/sys/vm/drop_caches; mount -o ro /dev/\$(lun 1) /mnt && grep -qx chess /mnt/one && umount /mnt"
+check "the second can be written to" lab_run pc1 "$lun; mount /dev/\$(lun 2) /mnt && echo save >/mnt/game && umount /mnt && mount /dev/\$(lun 2) /mnt && cat /mnt/game && umount /mnt"
 
 # The EFI system partition is nobody's here: 32 MiB to write to, at any sector.
 lab_run pc1 "nohup fio --name=v --filename=/dev/sda2 --size=24M --rw=randrw --bsrange=512-64k --direct=1 --ioengine=libaio \
@@ -51,4 +69,6 @@ check "a file is written and synced" lab_run pc1 "echo witness >/root/witness &&
 pc_reset pc1
 pc_boots "the PC starts again" pc1
 refuse "the file is gone" lab_run pc1 "test -e /root/witness"
+check "so is what it wrote to its second disk" wait_for 60 lab_run pc1 "$lun; mount /dev/\$(lun 2) /mnt && ! test -e /mnt/game && umount /mnt"
+check "whose image is what it was" appliance "mount -o ro,loop /srv/bootwell/images/data.raw /mnt && ! test -e /mnt/game && umount /mnt"
 lab_end
