@@ -168,6 +168,10 @@ static int change(const struct doctor_options *options, const char *generation, 
 			fputs(told.text + (strncmp(told.text, UNMENDED, strlen(UNMENDED)) ? 0 : strlen(UNMENDED)), stderr);
 			return CLI_FAILED;
 		}
+		if (options->computer_name && result.unreadable && !result.windows) {
+			fprintf(stderr, "its NTFS cannot be read: it was not shut down wholly, or is damaged\n");
+			return CLI_FAILED;
+		}
 		fprintf(stderr, "%s\n%s",
 			options->computer_name ? result.windows ? "its Windows has this name already" : "no Windows is in it" :
 			result.windows	       ? "nothing was found that can be mended" :

@@ -33,7 +33,8 @@ static void look_at_windows(struct doctor *d, const struct doctor_partition *par
 
 	if (r == -ENOENT)
 		doctor_tell(d, DOCTOR_INFO, NULL, "partition %u is NTFS and has no Windows", part->number);
-	else if (r)
+	d->result.unreadable |= r && r != -ENOENT;
+	if (r && r != -ENOENT)
 		doctor_tell(d, DOCTOR_WARNING, "shut Windows down wholly (shutdown /s /t 0) and capture it again",
 			    "partition %u is NTFS and cannot be read (not shut down, or damaged): %s", part->number, strerror(-r));
 }

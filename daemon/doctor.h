@@ -35,6 +35,7 @@ struct doctor_result {
 	int bad;	       /* findings that are DOCTOR_BAD */
 	unsigned int changes;  /* in the disk in memory */
 	bool windows, linux_os; /* what was found */
+	bool unreadable;	/* there is an NTFS that could hold a Windows, and cannot be read */
 };
 
 /* 0, or -errno when the image cannot be looked into (reported too). */

@@ -56,6 +56,11 @@ check "has no partition table" says '^BAD .*no partition table'
 cp "$TMP/good.raw" "$TMP/torn.raw"
 dd if=/dev/urandom of="$TMP/torn.raw" bs=1M seek=1 count=12 conv=notrunc status=none
 refuse "a torn NTFS does not end the doctor" doctor "$TMP/torn.raw"
+cp "$TMP/good.raw" "$TMP/torn.raw"
+dd if=/dev/urandom of="$TMP/torn.raw" bs=4k seek=258 count=100 conv=notrunc status=none
+"$O/bootwell-doctor" --computer-name desk-12 "xp 7 id" "$TMP" raw torn.raw 0 >/dev/null 2>"$TMP/out"
+check "nor is one whose boot sector is whole taken for one without Windows" [ $? = 1 ]
+check "when a name is to be set" says 'NTFS cannot be read'
 
 # --- finer points
 registry "$TMP/fine" 0 0 2 'C:\pagefile.sys 0 0' 'cd Services\e1iexpress
