@@ -82,3 +82,17 @@ lab_well_formed() {
 	sed 's/^/# /' <<<"$bad" | head -5
 	return 1
 }
+
+# lab_type SCREEN FD TEXT: typed key by key on a serial line without flow control; a key is typed again when nothing new came
+# on the screen, because firmware that polls the line may have missed it
+lab_grown() { [ "$(stat -c %s "$1")" -gt "$2" ]; }
+lab_type() {
+	local i n size
+	for ((i = 0; i < ${#3}; i++)); do
+		for n in 1 2 3 4; do
+			size=$(stat -c %s "$1")
+			printf '%s' "${3:i:1}" >&"$2"
+			wait_for 3 lab_grown "$1" "$size" && break
+		done
+	done
+}

@@ -57,10 +57,10 @@ check "it is asked for its name" wait_for 30 shows 'to give this PC a name (now 
 check "what was chosen is what starts" wait_for 20 shows 'PC101 starts two, generation 1, from 10.77.0.1'
 type_keys ' '
 check "it types a name" wait_for 20 shows 'Name:'
-type_keys $'no good\r'
+lab_type "$TMP/screen" 3 $'no good\r'
 check "a wrong one is refused on the screen" wait_for 20 shows 'may only have letters'
 sleep 0.5
-type_keys $'Desk-7\r'
+lab_type "$TMP/screen" 3 $'Desk-7\r'
 check "a right one is taken" wait_for 20 shows 'This PC is Desk-7 now'
 check "and remembered" test "$("$O/bootwell" client show Desk-7 --json | jq -r .mac)" = 52:54:00:77:00:05
 check "a disk that does not start is tried again" wait_for 30 shows 'the disk did not start (try 1 of 4)'

@@ -68,9 +68,8 @@ said() {
 }
 sum() { sha256sum <"$TMP/tftp/$1" | cut -d' ' -f1; }
 
-# A serial line without flow control, and firmware that reads slowly: only at a prompt, and one by one.
 at_prompt() { [ "$(tail -c 2 "$TMP/screen")" = "> " ]; }
-type_line() { wait_for 30 at_prompt; local i; for ((i = 0; i < ${#1}; i++)); do printf '%s' "${1:i:1}" >&3; sleep 0.02; done; printf '\r' >&3; }
+type_line() { wait_for 30 at_prompt; lab_type "$TMP/screen" 3 "$1"$'\r'; }
 
 # --- iPXE, then GRUB -------------------------------------------------------------------------------------------------
 machine 52:54:00:77:00:11 -M pc,graphics=off -boot n
