@@ -73,8 +73,11 @@ int output_write(struct output *out, uint64_t at, const void *data, size_t lengt
 			continue;
 		if (n <= 0)
 			return image_fail(err, n ? -errno : -EIO,
-					  "%s: cannot write at byte %llu: %s", out->name,
-					  (unsigned long long)at, strerror(n ? errno : EIO));
+					  "%s: cannot write at byte %llu: %s%s", out->name,
+					  (unsigned long long)at, strerror(n ? errno : EIO),
+					  n && errno == ENOSPC
+						  ? "; make room there and try again"
+						  : "");
 		p += n;
 		at += (uint64_t)n;
 		length -= (size_t)n;
