@@ -21,8 +21,8 @@ word=$1
 yes "$word" 2>/dev/null | head -c 4194304 >/run/pattern || :
 for sector in 1 7 8 63 1023; do dd if=/run/pattern of=/dev/sda2 bs=512 seek=$sector skip=$sector count=1 oflag=direct conv=notrunc status=none; done
 dd if=/run/pattern of=/dev/sda2 bs=4096 seek=1024 count=16 oflag=direct conv=notrunc status=none
-dd if=/run/pattern of=/dev/sda2 bs=1M seek=8 count=4 oflag=direct conv=notrunc status=none
-sync
+# fsync of the device is a SYNCHRONIZE CACHE; sync alone sends one only when a file system has something to say.
+dd if=/run/pattern of=/dev/sda2 bs=1M seek=8 count=4 oflag=direct conv=notrunc,fsync status=none
 END
 cat >"$LAB/read" <<'END'
 echo 3 >/proc/sys/vm/drop_caches
