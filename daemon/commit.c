@@ -282,6 +282,7 @@ struct writer {
 	struct sparse_file *sparse;
 	int images, folder, fd;
 	char name[128]; /* in .commit */
+	bool named;	/* in the folder of images, too */
 	uint8_t *data, *unit, *digests;
 };
 
@@ -406,6 +407,7 @@ static int give_name(struct writer *w)
 		if (!r && linkat(w->folder, w->name, w->images, c->file, 0) < 0)
 			r = -errno;
 	}
+	w->named = !r;
 	if (!r && fsync(w->images) < 0)
 		r = -errno;
 	return r ? write_fail(c, r) : 0;
@@ -429,6 +431,12 @@ static int finish(struct writer *w)
 	return give_name(w);
 }
 
+/* In .commit. */
+static void name_beside(const struct commit *c, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s.%s", c->image, c->format == IMAGE_VHD ? "vhd" : "vmdk");
+}
+
 static int writer_open(struct writer *w)
 {
 	struct commit *c = w->c;
@@ -446,7 +454,7 @@ static int writer_open(struct writer *w)
 		return fail(c, r, "%.500s", err.text);
 	if (image_info(w->base)->virtual_size != w->stream.size)
 		return fail(c, -ESTALE, "the session's disk has another size than the image");
-	snprintf(w->name, sizeof(w->name), "%s.%s", c->image, c->format == IMAGE_VHD ? "vhd" : "vmdk");
+	name_beside(c, w->name, sizeof(w->name));
 	unlinkat(w->folder, w->name, 0);
 	w->fd = openat(w->folder, w->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
 	r = w->fd < 0 ? -errno : sparse_new(&w->sparse, w->fd, c->format, w->stream.size);
@@ -457,14 +465,19 @@ static int writer_open(struct writer *w)
 	return r ? write_fail(c, r) : 0;
 }
 
-static void writer_close(struct writer *w)
+static void writer_close(struct writer *w, bool good)
 {
 	stream_close(&w->stream);
 	sparse_free(w->sparse);
 	image_close(w->base);
 	if (w->fd >= 0) {
 		close(w->fd);
-		unlinkat(w->folder, w->name, 0);
+		if (w->named && !good) {
+			unlinkat(w->images, w->c->file, 0);
+			digest_file_remove(w->images, w->c->file);
+		}
+		if (!good)
+			unlinkat(w->folder, w->name, 0);
 	}
 	if (w->folder >= 0)
 		close(w->folder);
@@ -488,7 +501,7 @@ int commit_write(struct commit *c)
 		r = write_all(&w);
 	if (!r)
 		r = finish(&w);
-	writer_close(&w);
+	writer_close(&w, !r);
 	return r;
 }
 
@@ -556,16 +569,66 @@ int commit_look(struct commit *c)
 	return r;
 }
 
-void commit_clean(const char *images_path)
+static int open_folder(int images)
+{
+	return images < 0 ? -1 : openat(images, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+void commit_settle(const struct commit *c, bool kept)
+{
+	int images = open(c->images_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int folder = open_folder(images);
+	char name[128];
+
+	if (images >= 0 && !kept) {
+		unlinkat(images, c->file, 0);
+		digest_file_remove(images, c->file);
+	}
+	name_beside(c, name, sizeof(name));
+	if (folder >= 0) {
+		unlinkat(folder, name, 0);
+		close(folder);
+	}
+	if (images >= 0)
+		close(images);
+}
+
+/* The other name of a file in .commit, if it is no image: it had been given its name, and then the machine stopped. */
+static void remove_twin(int images, const struct stat *beside, commit_known_fn known, void *arg)
+{
+	int fd = openat(images, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat st;
+
+	while (d && (e = readdir(d))) {
+		if (fstatat(images, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != beside->st_ino ||
+		    st.st_dev != beside->st_dev || known(arg, e->d_name))
+			continue;
+		unlinkat(images, e->d_name, 0);
+		digest_file_remove(images, e->d_name);
+	}
+	if (d)
+		closedir(d);
+	else if (fd >= 0)
+		close(fd);
+}
+
+void commit_clean(const char *images_path, commit_known_fn known, void *arg)
 {
 	int images = open(images_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int folder = images < 0 ? -1 : openat(images, FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int folder = open_folder(images);
 	DIR *d = folder < 0 ? NULL : fdopendir(folder);
 	struct dirent *e;
+	struct stat st;
 
-	while (d && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			unlinkat(folder, e->d_name, 0);
+	while (d && (e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		if (!fstatat(folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) && st.st_nlink > 1)
+			remove_twin(images, &st, known, arg);
+		unlinkat(folder, e->d_name, 0);
+	}
 	if (d)
 		closedir(d);
 	else if (folder >= 0)

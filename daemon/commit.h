@@ -63,10 +63,14 @@ struct commit {
 
 /* What would be committed: changed, ranges, and in which partitions. -ENOENT: nothing was written. */
 int commit_look(struct commit *commit);
-/* Makes the file, synced and checked, with its name. -ENOSPC, -ECANCELED, ...: nothing of it is left. */
+/* Makes the file, synced and checked, with its name. -ENOSPC, -ECANCELED, ...: nothing of it is left. After 0 the caller puts
+ * it into the catalogue and calls commit_settle(): until then the next start's commit_clean() finds it. */
 int commit_write(struct commit *commit);
-/* Removes what a commit that was cut off left in the folder of images. */
-void commit_clean(const char *images_path);
+/* `kept`: it is an image now; otherwise it is removed. */
+void commit_settle(const struct commit *commit, bool kept);
+/* Removes what a commit that was cut off left in the folder of images. known: is this file of that folder an image? */
+typedef bool (*commit_known_fn)(void *arg, const char *file);
+void commit_clean(const char *images_path, commit_known_fn known, void *arg);
 
 /* Opens a chain as the catalogue has resolved it. */
 int commit_open_base(struct image **ret, const char *images_path, const struct commit_base *base,

@@ -40,6 +40,30 @@ static bool running(const struct commit_service *s)
 	return s->state == PREPARING || s->state == LOOKING || s->state == WRITING;
 }
 
+struct search {
+	const char *file;
+	bool found;
+};
+
+static void compare_file(void *arg, const struct store_image *image)
+{
+	struct search *search = arg;
+
+	search->found |= !strcmp(image->file, search->file);
+}
+
+/* In doubt it is one. */
+static bool is_image(void *arg, const char *file)
+{
+	struct commit_service *s = arg;
+	const struct config *config = *s->parts.config;
+	struct search search = {.file = file};
+
+	for (size_t i = 0; i < config->images; i++)
+		search.found |= !strcmp(config->image[i].file, file);
+	return store_image_each(s->parts.store, compare_file, &search) < 0 || search.found;
+}
+
 int commit_service_new(struct commit_service **ret, const struct commit_parts *parts)
 {
 	struct commit_service *s = calloc(1, sizeof(*s));
@@ -47,7 +71,7 @@ int commit_service_new(struct commit_service **ret, const struct commit_parts *p
 	if (!s)
 		return -ENOMEM;
 	s->parts = *parts;
-	commit_clean((*parts->config)->images_path);
+	commit_clean((*parts->config)->images_path, is_image, s);
 	*ret = s;
 	return 0;
 }
@@ -84,6 +108,7 @@ static int adopt(struct commit_service *s)
 	char error[CATALOGUE_ERROR_MAX] = "";
 	int r = catalogue_add_generation(s->parts.catalogue, config, c->image, c->file, image_format_name(c->format), &row, error);
 
+	commit_settle(c, !r);
 	if (r) {
 		snprintf(c->error, sizeof(c->error), "%s", error);
 		return r;

@@ -318,6 +318,54 @@ static void test_commit_name_taken(void)
 	end();
 }
 
+static bool known_as(void *arg, const char *file)
+{
+	return arg && !strcmp(arg, file);
+}
+
+/* The machine stops between the file's name and the catalogue: a file that is no image is not left behind, one that is stays. */
+static void test_commit_cut_off(void)
+{
+	uint8_t kept[DIGEST_SIZE];
+	struct commit c;
+	struct engine *engine;
+	struct disk *disk;
+	int dir;
+
+	begin();
+	engine = start_engine();
+	CU_ASSERT_PTR_NOT_NULL_FATAL(engine);
+	disk = open_disk(engine, 0, "xp01 1 id");
+	scribble(disk);
+	disk_close(disk);
+	dir = open(folder, O_RDONLY | O_DIRECTORY);
+
+	c = job(IMAGE_VMDK);
+	CU_ASSERT_EQUAL(commit_write(&c), 0);
+	commit_clean(folder, known_as, c.file);
+	check_result(&c);
+	CU_ASSERT_EQUAL(faccessat(dir, ".commit/xp01.vmdk", F_OK, 0), -1);
+	commit_clean(folder, known_as, NULL); /* only what a commit has left */
+	check_result(&c);
+	CU_ASSERT_EQUAL(unlinkat(dir, c.file, 0), 0);
+
+	c = job(IMAGE_VMDK);
+	CU_ASSERT_EQUAL(commit_write(&c), 0);
+	commit_clean(folder, known_as, "xp02-2.vmdk");
+	CU_ASSERT(nothing_left());
+	CU_ASSERT_EQUAL(digest_file_read(dir, c.file, kept), -ENOENT);
+
+	c = job(IMAGE_VMDK);
+	CU_ASSERT_EQUAL(commit_write(&c), 0);
+	commit_settle(&c, true);
+	check_result(&c);
+	commit_settle(&c, false);
+	CU_ASSERT(nothing_left());
+	close(dir);
+	engine_free(engine);
+	end();
+}
+
 /* The helper dies in the middle: what it said so far is no image. */
 static void test_commit_helper_dies(void)
 {
@@ -348,5 +396,5 @@ static void test_commit_helper_dies(void)
 	end();
 }
 
-UNIT_MAIN(UNIT(test_commit_to_vmdk), UNIT(test_commit_to_vhd), UNIT(test_commit_refusals), UNIT(test_commit_name_taken),
+UNIT_MAIN(UNIT(test_commit_to_vmdk), UNIT(test_commit_to_vhd), UNIT(test_commit_refusals), UNIT(test_commit_name_taken), UNIT(test_commit_cut_off),
 	  UNIT(test_commit_helper_dies))
