@@ -39,7 +39,7 @@ int cli_commit_wait(const char *path, json_t **ret, bool quiet)
 			return r;
 		if (in_state(*ret, "done") || in_state(*ret, "failed"))
 			break;
-		if (in_state(*ret, "writing")) {
+		if (in_state(*ret, "writing") && json_integer_value(json_object_get(*ret, "total"))) {
 			cli_commit_bar(*ret, text, sizeof(text));
 			progress_bar_line(&bar, text);
 		}

@@ -87,7 +87,7 @@ static void print_commit(const json_t *commit)
 {
 	char text[256];
 
-	if (strcmp(cli_text(commit, "state", ""), "writing"))
+	if (strcmp(cli_text(commit, "state", ""), "writing") || !number(commit, "total"))
 		return;
 	cli_commit_bar(commit, text, sizeof(text));
 	printf("commit of %s: %s\n", cli_text(commit, "image", "?"), text);

@@ -40,6 +40,7 @@ static void bytes_text(char *to, size_t size, uint64_t bytes)
 void progress_bar_text(char *ret, size_t size, uint64_t done, uint64_t total, uint64_t rate, uint64_t left_s,
 		       const char *note)
 {
+	/* Of nothing, all is done: who does not know the total yet shows no bar. */
 	unsigned int percent = total ? (unsigned int)((double)done * 100 / (double)total) : 100;
 	char bar[WIDTH + 1], a[32], b[32], c[32], left[32] = "";
 
@@ -71,6 +72,8 @@ void progress_bar_upload(struct progress_bar *bar, const struct uploader_progres
 {
 	char text[512], note[320] = "";
 
+	if (!p->used && !p->finishing && !p->trouble)
+		return;
 	if (p->trouble)
 		snprintf(note, sizeof(note), "waiting for %u s: %.250s", p->seconds_trouble, p->trouble);
 	else if (p->finishing)

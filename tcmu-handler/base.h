@@ -20,6 +20,10 @@ struct base;
 struct base_cache;
 
 int base_cache_new(struct base_cache **ret, uint64_t bytes);
+/* Has its memory touched in the background, so that nobody waits for that later; stops where the
+ * machine would have less than 256 MiB left. */
+void base_cache_touch(struct base_cache *cache);
+bool base_cache_touched(const struct base_cache *cache); /* it has come to its end */
 void base_cache_free(struct base_cache *cache); /* no base is open; NULL is fine */
 
 /* `key` tells whether two disks mean the same images; the chain becomes the cache's also when this

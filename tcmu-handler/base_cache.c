@@ -13,10 +13,10 @@
  * where somebody has read before (the part in front of it is there) gets the rest of the unit, and
  * the next unit as well. So does who misses in a unit of which a quarter is there.
  *
- * Memory is touched for the first time by those parts. Where whole units come in, huge pages are
- * what makes hits cheap; where single parts do, a huge page would be cleared for each 128 KiB that
- * are read, and that cost ten times as much as the reading. So each 2 MiB of frames are of the kind
- * that the loads before them suggest.
+ * Memory is in huge pages, which make hits cheap, and is touched before it is needed: a thread of
+ * the lowest priority goes through it once, from the start in the order in which frames are taken,
+ * and stops where the machine has little left. Without it a first read pays for clearing memory:
+ * by huge pages 128 KiB for each 4 KiB read, by small ones a fault in the kernel and one outside.
  *
  * A miss happens on an engine thread, under the cache's lock: the first one takes a frame and
  * reads, all others wait on the frame. 50 clients that boot at once read each unit once.
@@ -30,6 +30,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,13 +40,16 @@
 
 #include "tcmu-handler/inflate.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 #define PART           (BASE_UNIT / 16)
 #define LEAF           512
 #define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
 #define FRAMES_MIN     64
-#define HUGE           (2u << 20) /* bytes of a huge page */
-#define HUGE_FRAMES    (HUGE / BASE_UNIT)
-#define WHOLE          (16 * 8) /* of `recent`: an average of eight parts a load */
+#define HUGE           (2u << 20)   /* bytes of a huge page */
+#define SPARE          (256u << 20) /* bytes that touching in advance leaves to the machine */
 
 struct frame {
 	uint32_t version; /* odd: not to be read */
@@ -76,9 +82,10 @@ struct base_cache {
 	void *map;
 	size_t map_length;
 	uint32_t count, used, hand;
-	uint32_t recent;            /* parts a load, a mean of the last 16 or so, times 16 */
 	struct base_fetch *starved; /* no frame could be had */
 	uint64_t hits, misses, evictions;
+	pthread_t toucher;
+	bool touching, touched, stop;
 };
 
 /* Some neighbouring parts of a unit being read. */
@@ -134,16 +141,68 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes)
 		return -ENOMEM;
 	}
 	c->memory = (uint8_t *)c->map + (HUGE - (uintptr_t)c->map % HUGE) % HUGE;
-	madvise(c->map, c->map_length, MADV_NOHUGEPAGE);
+	madvise(c->memory, (size_t)c->count * BASE_UNIT, MADV_HUGEPAGE);
 	pthread_mutex_init(&c->lock, NULL);
 	*ret = c;
 	return 0;
+}
+
+/* Bytes that can be had without taking them from somebody; 0 when the kernel does not say. */
+static uint64_t available(void)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	unsigned long long kib = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib << 10;
+}
+
+static void *touch(void *arg)
+{
+	struct base_cache *c = arg;
+	size_t length = (size_t)c->count * BASE_UNIT;
+
+	pthread_setname_np(pthread_self(), "bootwell-touch");
+	pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
+	for (size_t at = 0; at < length; at += HUGE) {
+		size_t n = length - at < HUGE ? length - at : HUGE;
+
+		if (__atomic_load_n(&c->stop, __ATOMIC_RELAXED) ||
+		    (at % (16 * HUGE) == 0 && available() < SPARE + 16 * HUGE) ||
+		    madvise(c->memory + at, n, MADV_POPULATE_WRITE))
+			break;
+	}
+	__atomic_store_n(&c->touched, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+bool base_cache_touched(const struct base_cache *c)
+{
+	return !c->touching || __atomic_load_n(&c->touched, __ATOMIC_ACQUIRE);
+}
+
+void base_cache_touch(struct base_cache *c)
+{
+	sigset_t all, old;
+
+	sigfillset(&all); /* signals are the program's */
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	c->touching = !pthread_create(&c->toucher, NULL, touch, c);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 void base_cache_free(struct base_cache *c)
 {
 	if (!c)
 		return;
+	__atomic_store_n(&c->stop, true, __ATOMIC_RELAXED);
+	if (c->touching)
+		pthread_join(c->toucher, NULL);
 	munmap(c->map, c->map_length);
 	pthread_mutex_destroy(&c->lock);
 	free(c->frames);
@@ -325,9 +384,6 @@ static struct frame *take_frame(struct base_cache *c)
 			continue;
 		}
 		c->evictions += f->base != NULL;
-		/* The first of its 2 MiB, for the first time. */
-		if (!f->version && (f - c->frames) % HUGE_FRAMES == 0 && c->recent >= WHOLE)
-			madvise(frame_memory(c, f), HUGE, MADV_HUGEPAGE);
 		frame_clear(c, f);
 		return f;
 	}
@@ -552,11 +608,6 @@ static bool follows(const struct base *b, const struct frame *f, uint16_t need)
 	       (b->cache->frames[leaf[(f->unit - 1) % LEAF] - 1].valid >> 15);
 }
 
-static void note_load(struct base_cache *c, uint16_t parts)
-{
-	c->recent += (uint32_t)__builtin_popcount(parts) - c->recent / 16;
-}
-
 /* What is to be read for somebody who needs `need`: marks it as loading. Lock held. */
 static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t need,
 			     bool *ret_follows)
@@ -566,8 +617,6 @@ static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t nee
 	*ret_follows = missing && follows(b, f, need);
 	if (*ret_follows || (missing && __builtin_popcount(f->valid | f->loading) >= 4))
 		missing = (uint16_t) ~(f->valid | f->loading);
-	if (missing)
-		note_load(b->cache, missing);
 	f->loading |= missing;
 	f->loads += count_runs(missing);
 	return missing;
@@ -587,7 +636,6 @@ static void read_ahead(struct base *b, uint32_t unit, struct io_queue *q)
 	if (entry && !*entry)
 		f = frame_of(b, unit, entry);
 	if (f) {
-		note_load(c, 0xffff);
 		f->loading = 0xffff;
 		f->loads++;
 	}

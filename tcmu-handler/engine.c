@@ -626,6 +626,8 @@ int engine_new(struct engine **ret, const struct engine_config *config, struct e
 		engine_free(e);
 		return r;
 	}
+	if (!config->manual)
+		base_cache_touch(e->cache);
 	e->stats = stats_map(config->run_dir, "store.stat", sizeof(*e->stats), STATS_VERSION);
 	store_stats(e);
 	*ret = e;

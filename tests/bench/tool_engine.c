@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "tcmu-handler/engine.h"
+#include "tcmu-handler/engine_private.h"
 
 #define DISKS_MAX 1000
 #define DEPTH_MAX 256
@@ -367,6 +368,9 @@ static void set_up(void)
 	o->size = (uint64_t)st.st_size;
 	if (engine_new(&b.engine, &c, &err))
 		die(err.text);
+	/* A server that has been up for some seconds. */
+	while (!base_cache_touched(b.engine->cache))
+		usleep(10000);
 	for (uint64_t i = 0; i < o->disks; i++) {
 		struct disk_config d = {.size = o->size,
 					.mode = o->keep ? DISK_KEEP : DISK_DISCARD,
