@@ -16,8 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tcmu-handler/engine.h"
+#include "tcmu-handler/engine_private.h"
 
 #define EXPORTS_MAX  1024
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -78,6 +80,8 @@ static int on_after_fork(void)
 		nbdkit_error("%s", err.text);
 		return -1;
 	}
+	while (!base_cache_touched(engine->cache)) /* a server that has been up for some seconds */
+		usleep(10000);
 	return 0;
 }
 

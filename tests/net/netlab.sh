@@ -72,17 +72,6 @@ lab_capture() {
 	wait_for 10 grep -q listening "$TMP/tcpdump.err"
 }
 lab_capture_end() { sleep 1; kill -INT "$capture"; wait "$capture" 2>/dev/null; }
-# lab_well_formed FILE: tshark finds nothing malformed in what our port 67, 69 or 4011 sent. It takes random bytes in DATA
-# for STUN now and then: that guess is switched off.
-lab_well_formed() {
-	local bad
-	bad=$(tshark -r "$1" -Y '_ws.malformed || _ws.expert.severity >= "Error" || ip.checksum.status == "Bad"' \
-		--disable-protocol classicstun --disable-protocol stun -o ip.check_checksum:TRUE 2>/dev/null)
-	[ -z "$bad" ] && return 0
-	sed 's/^/# /' <<<"$bad" | head -5
-	return 1
-}
-
 # lab_type SCREEN FD TEXT: typed key by key on a serial line without flow control; a key is typed again when nothing new came
 # on the screen, because firmware that polls the line may have missed it
 lab_grown() { [ "$(stat -c %s "$1")" -gt "$2" ]; }

@@ -4,12 +4,13 @@
 # ordinary directory stands in for configfs, so that everything but the kernel's part is seen.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/netlab.sh"
-requires udhcpc tftp curl jq socat tcpdump
+requires udhcpc tftp curl jq socat tcpdump tshark
 
 lab_switch
 lab_ns srv
 lab_plug srv lan
 in_ns srv ip addr add 10.77.0.1/24 brd + dev lan
+lab_capture srv lan "$TMP/all.pcap"
 mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp"
 truncate -s 64M "$TMP/images/one.raw"
 truncate -s 32M "$TMP/images/two.raw"
@@ -334,3 +335,5 @@ fetch a boot.ipxe >"$TMP/none"
 check "who has no image is told on its screen" grep -q 'no image is chosen' "$TMP/none"
 check "and goes on with its next boot device" grep -q '^exit' "$TMP/none"
 check "clients are remembered over restarts" test "$(client BOSS .mac)" = 02:00:00:00:00:0a
+lab_capture_end
+check "tshark finds nothing malformed" lab_well_formed "$TMP/all.pcap"

@@ -3,7 +3,7 @@
 # A primary and its backup: one answer for each client, shared leases, and PCs that notice nothing when the primary dies.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/netlab.sh"
-requires python3 sqlite3
+requires python3 sqlite3 tcpdump tshark
 
 ask_tool=$(cd "$(dirname "$0")" && pwd)/dhcp_ask
 ask() { in_ns pc "$ask_tool" "$@" >"$TMP/got"; }
@@ -43,6 +43,7 @@ start() {
 lease() { sqlite3 "$TMP/$1/state/bootwell.db" "select address & 255, state from lease where address & 255 = $2"; }
 lease_is() { [ "$(lease "$1" "$2")" = "$3" ]; }
 
+lab_capture sw br0 "$TMP/all.pcap"
 start one
 start two
 check "the backup hears the primary" wait_for 10 grep -q 'primary server 10.82.0.1 is there' "$TMP/two.err"
@@ -84,6 +85,8 @@ rm -rf "$TMP/one/state"; mkdir "$TMP/one/state"
 start one
 check "a primary with an empty disk gets its leases from the backup" wait_for 15 lease_is one 150 '150|1'
 check "all of them" wait_for 10 lease_is one 100 '100|1'
+lab_capture_end
+check "tshark finds nothing malformed" lab_well_formed "$TMP/all.pcap"
 
 # Strangers on port 66 change nothing.
 before=$(sqlite3 "$TMP/one/state/bootwell.db" 'select count(*) from lease')

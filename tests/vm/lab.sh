@@ -229,7 +229,13 @@ lab_end() {
 	for i; do
 		check "the SHA-256 of $i is what it was" test "$(appliance_image_sum "$i")" = "$(awk -v f="$i" '$2 == f { print $1 }' "$LAB_TREE/SHA256")"
 	done
+	lab_wire_well_formed
 	lab_note "done"
+}
+# What went over the wire, all of it: DHCP, TFTP and HTTP are ours.
+lab_wire_well_formed() {
+	if command -v tshark >/dev/null; then check "tshark finds nothing malformed" lab_well_formed "$LAB_LOGS/wire.pcap"
+	else echo "ok - tshark finds nothing malformed # SKIP tshark is not installed"; fi
 }
 
 # --- PCs -------------------------------------------------------------------------------------------------------------

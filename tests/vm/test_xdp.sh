@@ -101,3 +101,5 @@ check "the server starts with tc" netd tc
 by tc "by tc, in place of the filter that was left" 20 get 102405 -b 1468
 netd_end
 refuse "ended: no filter is left" appliance "tc filter show dev eth0 ingress | grep -q tftp"
+lab_kill appliance
+lab_wire_well_formed
