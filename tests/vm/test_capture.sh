@@ -36,13 +36,18 @@ mke2fs -q -F -t ext4 -E "offset=1048576" -d "$LAB/tree" "$LAB/two.raw" 300M || l
 ntfs "$LAB/two.raw"
 rm -r "$LAB/tree"
 truncate -s 100M "$LAB/blank.raw"
+# partition DISK: the bytes of its NTFS partition
+partition() {
+	local start
+	start=$(sfdisk -d "$1" | awk -F'[=,]' '/type=7/ { print $2 * 512 }')
+	dd if="$1" bs=1M iflag=skip_bytes skip="$start" count=64 status=none
+}
 # used DISK OUT: the ext4 partition with all blocks that are in use, as e2fsprogs sees it; prints the sums of the NTFS files
 used() {
-	local n start
+	local n
 	rm -f "$2"
 	e2image -r -a -o 1048576 "$1" "$2" >/dev/null 2>&1 || echo "e2image: $1"
-	start=$(sfdisk -d "$1" | awk -F'[=,]' '/type=7/ { print $2 * 512 }')
-	dd if="$1" of="$LAB/ntfs" bs=1M iflag=skip_bytes skip="$start" count=64 conv=sparse status=none
+	partition "$1" >"$LAB/ntfs"
 	for n in 1 2 3; do ntfscat "$LAB/ntfs" "/file$n" | sha256sum; done
 	rm "$LAB/ntfs"
 }
@@ -147,11 +152,9 @@ lab_kill pc2
 check "the image is in the catalogue" appliance "bootwell image list | grep -E '^two .*vhd.*two.vhd'"
 check "both hold what was sent" appliance "bootwell image verify /srv/bootwell/images/one.vmdk && bootwell image verify /srv/bootwell/images/two.vhd"
 pc_boots "a PC without a disk booted the first image meanwhile" pc3
-sums="cd /tmp && mkdir -p ntfs && modprobe ntfs3 && mount -t ntfs3 -o ro /dev/sda3 ntfs && cd ntfs && sha256sum file*"
-want=$(cd "$LAB/files" && sha256sum file*)
-check "it finds the files of the NTFS partition" [ "$(lab_run pc3 "$sums")" = "$want" ]
+ntfs_seen=$(LAB_LIMIT=240 lab_run pc3 "sha256sum </dev/sda3")
 got=$(LAB_LIMIT=240 lab_run pc3 "cd /usr/bin && find . -type f -exec sha256sum {} +" | sort -k2 | sha256sum)
-check "and all of /usr/bin" [ "$got" = "$wanted_bin" ]
+check "it finds all of /usr/bin" [ "$got" = "$wanted_bin" ]
 lab_end
 
 # --- both as other people's programs read them
@@ -160,6 +163,7 @@ for image in one.vmdk two.vhd; do
 	debugfs -R "dump /images/$image $LAB/$image" "$LAB/data.raw" >/dev/null 2>&1
 	qemu-img convert -O raw "$LAB/$image" "$LAB/back.raw" && rm "$LAB/$image"
 	used "$LAB/back.raw" "$LAB/got" >"$LAB/sums"
+	[ $image = two.vhd ] || check "the PC saw the same NTFS partition" [ "$ntfs_seen" = "$(partition "$LAB/back.raw" | sha256sum)" ]
 	check "$image: every file of the NTFS partition is what it was" cmp "$LAB/${image%.*}.sums" "$LAB/sums"
 	check "$image: every block of the ext4 partition that is in use, too" cmp "$LAB/${image%.*}.wanted" "$LAB/got"
 	check "$image: and e2fsck finds nothing wrong with it" sh -c 'e2fsck -fn "$1" >/dev/null 2>&1' _ "$LAB/got"
