@@ -149,16 +149,32 @@ int configfs_write(const struct configfs *c, const char *value, const char *form
 	return r;
 }
 
-int configfs_read(const struct configfs *c, char *ret, size_t size, const char *format, ...)
+int configfs_folder(const struct configfs *c, const char *format, ...)
 {
 	char path[CONFIGFS_PATH_MAX];
-	ssize_t n;
 	int r, fd;
 
 	FORMAT_PATH(c, path, format);
 	if (r)
 		return r;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int configfs_read(const struct configfs *c, char *ret, size_t size, const char *format, ...)
+{
+	char path[CONFIGFS_PATH_MAX];
+	int r;
+
+	FORMAT_PATH(c, path, format);
+	return r ? r : configfs_read_at(AT_FDCWD, path, ret, size);
+}
+
+int configfs_read_at(int folder, const char *file, char *ret, size_t size)
+{
+	ssize_t n;
+	int r, fd = openat(folder, file, O_RDONLY | O_CLOEXEC);
+
 	if (fd < 0)
 		return -errno;
 	n = read(fd, ret, size - 1);

@@ -35,6 +35,10 @@ int configfs_write(const struct configfs *c, const char *value, const char *form
 /* Reads an attribute, without its last newline. */
 int configfs_read(const struct configfs *c, char *ret, size_t size, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* A directory to read several attributes of, for close(); its path is walked once. A descriptor or -errno. */
+int configfs_folder(const struct configfs *c, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+int configfs_read_at(int folder, const char *file, char *ret, size_t size); /* as configfs_read() */
 /* A link at the path to `to`, which is relative to the root too. */
 int configfs_link(const struct configfs *c, const char *to, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

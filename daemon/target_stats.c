@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/target_private.h"
 
@@ -64,24 +65,28 @@ static const struct count of_session[] = {
 	{NULL, 0, 0},
 };
 
-static int read_number(const struct configfs *fs, const char *folder, const char *file, uint64_t *ret)
+static int read_number(int folder, const char *file, uint64_t *ret)
 {
 	char text[64];
-	int r = configfs_read(fs, text, sizeof(text), "%s/%s", folder, file);
+	int r = configfs_read_at(folder, file, text, sizeof(text));
 
 	*ret = r ? 0 : strtoull(text, NULL, 10);
 	return r;
 }
 
-static void read_counts(const struct configfs *fs, const char *folder, const struct count *count, void *ret)
+/* Takes `folder`, from configfs_folder(): what cannot be read is 0. */
+static void read_counts(int folder, const struct count *count, void *ret)
 {
+	if (folder < 0)
+		return;
 	for (; count->file; count++) {
 		uint64_t value;
 
-		read_number(fs, folder, count->file, &value);
+		read_number(folder, count->file, &value);
 		value *= count->unit;
 		memcpy((char *)ret + count->offset, &value, sizeof(value));
 	}
+	close(folder);
 }
 
 /* The only one that there is. */
@@ -96,26 +101,29 @@ static void take_first(void *arg, const char *name)
 int target_counts(struct targets *t, const char *iqn, const char *id, struct target_counts *ret)
 {
 	const struct configfs *fs = targets_configfs(t);
-	char folder[2 * TARGET_NAME_MAX + 128], initiator[TARGET_NAME_MAX] = "";
+	char initiator[TARGET_NAME_MAX] = "";
+	int folder;
 
 	memset(ret, 0, sizeof(*ret));
-	snprintf(folder, sizeof(folder), "iscsi/%s/fabric_statistics", iqn);
-	if (read_number(fs, folder, "iscsi_instance/sessions", &ret->sessions))
+	folder = configfs_folder(fs, "iscsi/%s/fabric_statistics", iqn);
+	if (folder < 0)
 		return -ENOENT;
-	read_counts(fs, folder, of_target, ret);
-	for (unsigned int lun = 0; lun <= TARGET_LUNS; lun++) {
-		if (lun && !configfs_exists(fs, "iscsi/%s/tpgt_1/lun/lun_%u", iqn, lun))
-			break;
-		snprintf(folder, sizeof(folder), "iscsi/%s/tpgt_1/lun/lun_%u/statistics/scsi_tgt_port", iqn, lun);
-		read_counts(fs, folder, of_lun, &ret->lun[ret->luns++]);
+	if (read_number(folder, "iscsi_instance/sessions", &ret->sessions)) {
+		close(folder);
+		return -ENOENT;
 	}
-	snprintf(folder, sizeof(folder), TARGET_HBA "/%s/statistics/scsi_tgt_dev", id);
-	read_counts(fs, folder, of_device, ret);
+	read_counts(folder, of_target, ret);
+	for (unsigned int lun = 0; lun <= TARGET_LUNS; lun++) {
+		folder = configfs_folder(fs, "iscsi/%s/tpgt_1/lun/lun_%u/statistics/scsi_tgt_port", iqn, lun);
+		if (lun && folder < 0)
+			break;
+		read_counts(folder, of_lun, &ret->lun[ret->luns++]);
+	}
+	read_counts(configfs_folder(fs, TARGET_HBA "/%s/statistics/scsi_tgt_dev", id), of_device, ret);
 	if (!ret->sessions)
 		return 0;
 	configfs_list(fs, take_first, initiator, "iscsi/%s/tpgt_1/acls", iqn);
-	snprintf(folder, sizeof(folder), "iscsi/%s/tpgt_1/acls/%s/fabric_statistics/iscsi_sess_stats", iqn,
-		 initiator);
-	read_counts(fs, folder, of_session, ret);
+	read_counts(configfs_folder(fs, "iscsi/%s/tpgt_1/acls/%s/fabric_statistics/iscsi_sess_stats", iqn, initiator),
+		    of_session, ret);
 	return 0;
 }
