@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The metrics of each client: its boot from the daemon's memory, its disk from the handler and from the kernel. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/disk_stats.h"
 #include "daemon/metrics_private.h"
+
+#define SHARES_MAX  4  /* threads that read counts */
+#define SHARE_LEAST 32 /* clients that are worth a thread */
 
 /* --- what memory knows ------------------------------------------------------------------------ */
 
@@ -302,9 +307,20 @@ static void write_kernel(struct metrics_sample *s)
 	write_parts(s, "bootwell_lio_device_resets_total", "counter", "Resets of the backstore.", NULL, PARTS(resets));
 }
 
-void metrics_clients_complete(struct metrics_sample *s)
+/* Thousands of small files, each opened for one number: the counts of a share of the clients. */
+struct share {
+	pthread_t thread;
+	struct metrics_sample *sample;
+	size_t first, step;
+	bool running;
+};
+
+static void *read_share(void *arg)
 {
-	for (size_t i = 0; i < s->clients; i++) {
+	const struct share *share = arg;
+	struct metrics_sample *s = share->sample;
+
+	for (size_t i = share->first; i < s->clients; i += share->step) {
 		struct metrics_client *c = &s->client[i];
 
 		if (!c->has_target)
@@ -312,6 +328,32 @@ void metrics_clients_complete(struct metrics_sample *s)
 		c->has_disk = !disk_stats_read(s->run, c->disk_id, &c->disk);
 		c->has_counts = s->targets && !target_counts(s->targets, c->iqn, c->disk_id, &c->counts);
 	}
+	return NULL;
+}
+
+void metrics_clients_complete(struct metrics_sample *s)
+{
+	struct share share[SHARES_MAX];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t shares = s->clients / SHARE_LEAST;
+
+	if (shares > SHARES_MAX)
+		shares = SHARES_MAX;
+	if (cpus > 0 && shares > (size_t)cpus)
+		shares = (size_t)cpus;
+	if (!shares)
+		shares = 1;
+	for (size_t i = 1; i < shares; i++) {
+		share[i] = (struct share){.sample = s, .first = i, .step = shares};
+		share[i].running = !pthread_create(&share[i].thread, NULL, read_share, &share[i]);
+	}
+	share[0] = (struct share){.sample = s, .first = 0, .step = shares};
+	read_share(&share[0]);
+	for (size_t i = 1; i < shares; i++)
+		if (share[i].running)
+			pthread_join(share[i].thread, NULL);
+		else
+			read_share(&share[i]);
 	write_disks(s);
 	write_kernel(s);
 }
