@@ -90,16 +90,17 @@ static int report(const struct cli_image_file *image, bool failed)
 	return r;
 }
 
-/* `same` says nothing when there was `none` to compare with. */
-static void print_json(const char *sha256, bool none, bool same, bool now)
+/* Every answer has the same members; `same` says nothing when there was `none` to compare with. */
+static void append_json(json_t *list, const struct cli_image_file *image, const char *sha256, bool none, bool same, bool now,
+			const char *error)
 {
-	json_t *o = json_pack("{s:s, s:o, s:b}", "sha256", sha256, "kept", none ? json_null() : json_boolean(same), "kept_now", now);
-
-	cli_print_json(o);
-	json_decref(o);
+	json_array_append_new(list, json_pack("{s:s*, s:o, s:s, s:s?, s:o, s:b, s:s?}", "image", image->name[0] ? image->name : NULL,
+					      "generation", image->name[0] ? json_integer(image->generation) : json_null(), "file",
+					      image->path, "sha256", sha256, "kept", none ? json_null() : json_boolean(same),
+					      "kept_now", now, "error", error));
 }
 
-static int verdict(const struct cli_image_file *image, const uint8_t found[DIGEST_SIZE], bool json)
+static int verdict(const struct cli_image_file *image, const uint8_t found[DIGEST_SIZE], json_t *list)
 {
 	const char *what = image->name[0] ? image->name : image->path;
 	char text[DIGEST_TEXT], was[DIGEST_TEXT];
@@ -113,8 +114,8 @@ static int verdict(const struct cli_image_file *image, const uint8_t found[DIGES
 		return CLI_FAILED;
 	}
 	now = none && image->name[0] && !keep_digest(image, found);
-	if (json)
-		print_json(text, none, same, now);
+	if (list)
+		append_json(list, image, text, none, same, now, NULL);
 	else if (now)
 		printf("%s: SHA-256 of the content %s; none was kept when it was added, this one is from now on\n", what, text);
 	else if (none)
@@ -132,14 +133,17 @@ static int verdict(const struct cli_image_file *image, const uint8_t found[DIGES
 }
 
 /* What cannot be read, or is no image any more, does not hold what it held. */
-static int unreadable(const struct cli_image_file *image, const char *why)
+static int unreadable(const struct cli_image_file *image, const char *why, json_t *list)
 {
+	if (list)
+		append_json(list, image, NULL, true, false, false, why);
 	fprintf(stderr, "bootwell: %s\n", why);
 	report(image, true);
 	return CLI_FAILED;
 }
 
-static int verify(const char *what, bool json)
+/* `list`: takes what there is to say, as JSON; NULL: a sentence. */
+static int verify(const char *what, json_t *list)
 {
 	struct cli_image_file image;
 	enum image_format format;
@@ -157,21 +161,21 @@ static int verify(const char *what, bool json)
 	known = !image_format_from_name(image.format, &format);
 	r = chain_open(&img, image.path, known ? &format : NULL, &err);
 	if (r < 0)
-		return unreadable(&image, err.text);
+		return unreadable(&image, err.text, list);
 	clock_gettime(CLOCK_MONOTONIC, &showing.started);
-	progress_bar_init(&showing.bar, stderr, json);
+	progress_bar_init(&showing.bar, stderr, list);
 	r = digest_image(img, found, show, &showing);
 	progress_bar_done(&showing.bar);
 	image_close(img);
 	if (r < 0) {
 		snprintf(text, sizeof(text), "%s cannot be read: %s", image.path, strerror(-r));
-		return unreadable(&image, text);
+		return unreadable(&image, text, list);
 	}
-	return verdict(&image, found, json);
+	return verdict(&image, found, list);
 }
 
 /* Those that new boots get, one after the other. */
-static int verify_all(bool json)
+static int verify_all(json_t *list)
 {
 	json_t *images, *image;
 	int r, worst = CLI_OK;
@@ -184,7 +188,7 @@ static int verify_all(bool json)
 	{
 		if (!json_is_true(json_object_get(image, "current")))
 			continue;
-		r = verify(cli_text(image, "name", ""), json);
+		r = verify(cli_text(image, "name", ""), list);
 		if (r > worst)
 			worst = r;
 	}
@@ -195,10 +199,17 @@ static int verify_all(bool json)
 int cli_verify(int argc, char **argv)
 {
 	bool json = cli_take_json(&argc, argv);
+	bool all = argc == 2 && !strcmp(argv[1], "--all");
+	json_t *list = NULL;
+	int r;
 
-	if (argc == 2 && !strcmp(argv[1], "--all"))
-		return verify_all(json);
-	if (argc != 2 || argv[1][0] == '-')
+	if (argc != 2 || (argv[1][0] == '-' && !all))
 		return cli_usage("image verify NAME|FILE|--all [--json]");
-	return verify(argv[1], json);
+	if (json)
+		list = json_array();
+	r = all ? verify_all(list) : verify(argv[1], list);
+	if (list && (all || json_array_size(list)))
+		cli_print_json(all ? list : json_array_get(list, 0));
+	json_decref(list);
+	return r;
 }

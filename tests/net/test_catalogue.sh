@@ -129,6 +129,15 @@ check "an image that was never looked at has not failed" test "$(metric 'bootwel
 printf '\0' | dd of="$TMP/images/two.raw" bs=1 seek=5000000 conv=notrunc status=none
 check "it is good again" bootwell image verify xp
 check "for the metric as well" test "$(metric 'bootwell_image_check_failed{image="xp",generation="1"}')" = 0
+check "all images at once, as the weekly timer does it" bootwell image verify --all
+check "one of them is bad again" sh -c "printf y | dd of='$TMP/images/two.raw' bs=1 seek=6000000 conv=notrunc status=none"
+"$O/bootwell" image verify --all --json >"$TMP/all.json" 2>"$TMP/all.err"; ended=$?
+check "then all at once fail" test $ended = 1
+check "though each was looked at" test "$(jq -r '.[].image' "$TMP/all.json" | sort | tr '\n' ' ')" = "$("$O/bootwell" image list --json | jq -r '.[] | select(.current) | .name' | sort | tr '\n' ' ')"
+check "and only that one has changed" test "$(jq -r '.[] | select(.kept == false) | .image' "$TMP/all.json")" = xp
+check "which its metric says" test "$(metric 'bootwell_image_check_failed{image="xp",generation="1"}')" = 1
+printf '\0' | dd of="$TMP/images/two.raw" bs=1 seek=6000000 conv=notrunc status=none
+check "mended, all are good" bootwell image verify --all
 refuse "what is no image is not verified" bootwell image verify none
 check "with what is asked for" says 'neither a file nor an image'
 
