@@ -85,3 +85,21 @@ lab_type() {
 		done
 	done
 }
+
+# --- the whole daemon, in the namespace srv; an ordinary directory stands in for configfs ------------------------------
+# daemon_files: its folders beneath $TMP; the test writes its configuration to $C
+daemon_files() {
+	mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp"
+	truncate -s 64M "$TMP/images/one.raw"
+	export BOOTWELL_CONFIGFS=$TMP/configfs BOOTWELL_SOCKET=$TMP/run/control
+	C=$TMP/bootwell.conf
+}
+# daemon_start: its pid in $daemon, what it says in $TMP/daemon.log; the test ends when it does not answer
+daemon_start() {
+	ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" >>"$TMP/daemon.log" 2>&1 &
+	daemon=$! # ip becomes what it starts
+	at_exit kill "$daemon"
+	wait_for 20 "$O/bootwell" status || { sed 's/^/# /' "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
+}
+daemon_gone() { ! kill -0 "$daemon" 2>/dev/null; }
+daemon_stop() { kill "$daemon"; wait_for 20 daemon_gone; }

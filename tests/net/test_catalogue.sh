@@ -14,10 +14,10 @@ lab_switch
 lab_ns srv
 lab_plug srv srv0
 in_ns srv ip addr add 10.77.0.1/24 brd + dev srv0
-mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp"
-truncate -s 64M "$TMP/images/one.raw" "$TMP/images/two.raw"
-export BOOTWELL_CONFIGFS=$TMP/configfs BOOTWELL_SOCKET=$TMP/run/control BOOTWELL_DOCTOR=$O/bootwell-doctor BOOTWELL_OVERLAY=$O/bootwell-overlay
-cat >"$TMP/bootwell.conf" <<END
+daemon_files
+truncate -s 64M "$TMP/images/two.raw"
+export BOOTWELL_DOCTOR=$O/bootwell-doctor BOOTWELL_OVERLAY=$O/bootwell-overlay
+cat >"$C" <<END
 [server]
 state = $TMP/state
 run = $TMP/run
@@ -43,10 +43,8 @@ computer-name = yes
 [client DESK]
 mac = 02:00:00:00:00:01
 END
-ip netns exec "$(ns srv)" "$O/bootwelld" -c "$TMP/bootwell.conf" >>"$TMP/daemon.log" 2>&1 &
-at_exit kill $!
+daemon_start
 bootwell() { "$O/bootwell" "$@" >"$TMP/out" 2>&1 </dev/null; }
-wait_for 15 "$O/bootwell" status || { sed 's/^/# /' "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
 says() { grep -qE -- "$1" "$TMP/out" || { sed 's/^/# /' "$TMP/out"; return 1; }; }
 metric() { "$O/bootwell" metrics | awk -v m="$1" '$1 == m { print $2 }'; }
 

@@ -11,11 +11,8 @@ lab_ns srv
 lab_plug srv lan
 in_ns srv ip addr add 10.77.0.1/24 brd + dev lan
 lab_capture srv lan "$TMP/all.pcap"
-mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp"
-truncate -s 64M "$TMP/images/one.raw"
+daemon_files
 truncate -s 32M "$TMP/images/two.raw"
-export BOOTWELL_CONFIGFS=$TMP/configfs BOOTWELL_SOCKET=$TMP/run/control
-C=$TMP/bootwell.conf
 config() { # EXTRA LINES
 	cat >"$C" <<-END
 		[server]
@@ -47,12 +44,6 @@ config() { # EXTRA LINES
 	END
 }
 line() { grep -n "$1" "$C" | cut -d: -f1; } # TEXT: where it stands in the configuration
-start() {
-	ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" >>"$TMP/daemon.log" 2>&1 &
-	daemon=$!
-	at_exit kill "$daemon"
-	wait_for 15 bootwell status || { sed 's/^/# /' "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
-}
 bootwell() { "$O/bootwell" "$@"; }
 client() { bootwell client show "$1" --json | jq -r "$2"; }
 pc() { lab_ns "$1"; lab_plug "$1" eth0 "$2"; }
@@ -87,7 +78,7 @@ check "in one line" test "$(wc -l <"$TMP/err")" = 1
 # --- a PC boots ------------------------------------------------------------------------------------------------------
 config "[clients]
 ask-name = no"
-start
+daemon_start
 refuse "a second bootwelld of the same folder is refused" ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" 2>"$TMP/err"
 pc a 02:00:00:00:00:0a
 check "a PC gets a lease" lease a
@@ -136,7 +127,7 @@ check "the target is still there" test "$(cat "$T/enable")" = 1
 ls -lR --time-style=full-iso "$TMP/configfs" >"$TMP/before"
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
-start
+daemon_start
 ls -lR --time-style=full-iso "$TMP/configfs" >"$TMP/after"
 check "a restart leaves the target of a running PC as it was" cmp "$TMP/before" "$TMP/after"
 check "and knows that it runs" test "$(client PC101 .state)" = running
@@ -153,7 +144,7 @@ check "and leaves the target" test "$(cat "$T/enable")" = 1
 mkdir -p "$TMP/configfs/core/user_0/77-0" "$TMP/configfs/iscsi/iqn.2026-01.org.bootwell:disk-020000000077/tpgt_1" "$TMP/configfs/core/user_0/other"
 echo "dev_config=bootwell/77-0,dev_size=512" >"$TMP/configfs/core/user_0/77-0/control"
 echo "dev_config=qcow//x,dev_size=512" >"$TMP/configfs/core/user_0/other/control"
-start
+daemon_start
 check "half a target of nobody is removed at the start" wait_for 10 test ! -e "$TMP/configfs/iscsi/iqn.2026-01.org.bootwell:disk-020000000077"
 check "and its backstore" wait_for 10 test ! -e "$TMP/configfs/core/user_0/77-0"
 check "another's backstore is not" test -e "$TMP/configfs/core/user_0/other/control"
@@ -275,7 +266,7 @@ file = cut.vmdk
 [client BOSS]
 mac = 02:00:00:00:00:0a
 image = bad"
-	start
+	daemon_start
 	check "a VHD with a wrong checksum is a problem, with the line that names it" eval 'bootwell status | grep -q "^! .*bootwell.conf:$(line "image bad"): .*bad.vhd.*checksum"'
 	check "a truncated VMDK is one too" eval 'bootwell status | grep -q "^! .*bootwell.conf:$(line "image cut"): .*cut.vmdk"'
 	ipxe a
@@ -294,7 +285,7 @@ ip netns exec "$(ns srv)" socat -u UDP4-RECV:67 OPEN:/dev/null &
 thief=$!
 at_exit kill "$thief"
 wait_for 20 eval 'in_ns srv ss -Hlun "sport = 67" | grep -q .'
-start
+daemon_start
 check "a taken port 67 is a problem in the status" eval 'bootwell status | grep -q "^! .*67"'
 check "the page is served all the same" test "$(in_ns srv curl -s -o /dev/null -w '%{http_code}' http://10.77.0.1:8001/status)" = 200
 kill "$thief"
@@ -306,7 +297,7 @@ if command -v socat >/dev/null; then
 	socat -u UNIX-RECV:"$TMP/notify" "OPEN:$TMP/notified,creat,append" &
 	at_exit kill $!
 	wait_for 20 test -S "$TMP/notify"
-	NOTIFY_SOCKET=$TMP/notify WATCHDOG_USEC=600000 start
+	NOTIFY_SOCKET=$TMP/notify WATCHDOG_USEC=600000 daemon_start
 	check "READY is told" wait_for 10 grep -aq READY=1 "$TMP/notified"
 	check "the watchdog is fed" wait_for 10 grep -aq WATCHDOG=1 "$TMP/notified"
 	bootwell config reload >/dev/null
@@ -315,7 +306,7 @@ if command -v socat >/dev/null; then
 	check "STOPPING is told" wait_for 10 grep -aq STOPPING=1 "$TMP/notified"
 fi
 sed -i 's/^\[dhcp\]/user = nobody\n[dhcp]/' "$C"
-start
+daemon_start
 check "[server] user: it runs as that user" test "$(stat -c %U /proc/$daemon)" = nobody || grep -q "^Uid:.*65534" "/proc/$daemon/status"
 check "with few capabilities" test "$(awk '/^CapEff/{print $2}' "/proc/$daemon/status")" != "$(awk '/^CapEff/{print $2}' /proc/self/status)"
 ipxe a
@@ -328,7 +319,7 @@ config && sed -i '/^image = one$/d' "$C"
 ip netns exec "$(ns srv)" socat TCP-LISTEN:8001,fork,reuseaddr /dev/null &
 at_exit kill $!
 wait_for 20 eval 'in_ns srv ss -Hltn "sport = 8001" | grep -q .'
-start
+daemon_start
 check "a taken port 8001 is a problem in the status" eval 'bootwell status | grep -q "^! TCP port 8001"'
 check "DHCP is served all the same" ipxe a
 fetch a boot.ipxe >"$TMP/none"

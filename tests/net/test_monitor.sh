@@ -11,10 +11,9 @@ lab_switch
 lab_ns srv
 lab_plug srv lan
 in_ns srv ip addr add 10.77.0.1/16 brd + dev lan
-mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp" "$TMP/text"
-truncate -s 64M "$TMP/images/one.raw"
-export BOOTWELL_CONFIGFS=$TMP/configfs BOOTWELL_SOCKET=$TMP/run/control
-C=$TMP/bootwell.conf R=$TMP/run/stat
+daemon_files
+mkdir "$TMP/text"
+R=$TMP/run/stat
 cat >"$C" <<END
 [server]
 state = $TMP/state
@@ -34,21 +33,14 @@ file = one.raw
 image = one
 END
 bootwell() { "$O/bootwell" "$@"; }
-start() {
-	ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" >>"$TMP/daemon.log" 2>&1 &
-	at_exit kill $!
-	wait_for 20 bootwell status || { sed 's/^/# /' "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
-	daemon=$(pgrep -f "$O/bootwelld -c $C" | head -1)
-}
-stop() { kill "$daemon"; wait_for 20 eval '! kill -0 "$daemon" 2>/dev/null'; }
-start
+daemon_start
 check "files come without a client" wait_for 20 test -s "$R/dhcp/leases"
-stop
+daemon_stop
 check "they go when the server stops" test ! -e "$R"
 mkdir -p "$R/client/OLD"
 echo x >"$R/client/OLD/state"
 "$TOP/tests/net/room" "$TMP/state" "$TMP/run" "$TMP/configfs" 3
-start
+daemon_start
 
 # --- /metrics --------------------------------------------------------------------------------------------------------
 scrape() { in_ns srv curl -fsS -m 20 http://10.77.0.1:8001/metrics -o "$TMP/metrics"; }
@@ -176,7 +168,7 @@ check "a check is reported" has 'bootwell_image_check_failed{image="one",generat
 check "with the time of it" grep -q '^bootwell_image_check_time_seconds{image="one",generation="1"} 1[0-9]*$' "$TMP/metrics"
 checked '{"generation":1,"failed":true}'
 check "one that failed" has 'bootwell_image_check_failed{image="one",generation="1"} 1'
-stop
-start
+daemon_stop
+daemon_start
 scrape
 check "a restart remembers" has 'bootwell_image_check_failed{image="one",generation="1"} 1'

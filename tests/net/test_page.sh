@@ -13,11 +13,9 @@ in_ns srv ip addr add 10.77.0.1/16 brd + dev lan
 lab_ns desk
 lab_plug desk eth0
 in_ns desk ip addr add 10.77.9.1/16 brd + dev eth0
-mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp"
-truncate -s 64M "$TMP/images/one.raw" "$TMP/images/one-2.raw"
+daemon_files
+truncate -s 64M "$TMP/images/one-2.raw"
 truncate -s 32M "$TMP/images/two.raw"
-export BOOTWELL_CONFIGFS=$TMP/configfs BOOTWELL_SOCKET=$TMP/run/control
-C=$TMP/bootwell.conf
 cat >"$C" <<END
 [server]
 name = room-7
@@ -44,15 +42,8 @@ file = <img src=x onerror=pwned=1>.raw
 [group default]
 image = one
 END
-start() {
-	ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" >>"$TMP/daemon.log" 2>&1 &
-	at_exit kill $!
-	wait_for 20 "$O/bootwell" status || { sed 's/^/# /' "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
-	daemon=$(pgrep -f "$O/bootwelld -c $C" | head -1)
-}
-start
-kill "$daemon"
-wait_for 20 eval '! kill -0 "$daemon" 2>/dev/null'
+daemon_start
+daemon_stop
 "$TOP/tests/net/room" "$TMP/state" "$TMP/run" "$TMP/configfs" 14 Teacher '<b id=x>Bob</b>'
 python3 - "$TMP/state/bootwell.db" <<'END'
 import sqlite3, sys
@@ -69,7 +60,7 @@ for n in 12 13; do # two PCs that are off
 	info=$(find "$TMP/configfs" -path "*$(printf %012x $((0x020000000000 + n)))/info")
 	echo "No active iSCSI Session for Initiator Endpoint" >"$info"
 done
-start
+daemon_start
 wait_for 30 eval '"$O/bootwell" client show PC12 --json | jq -e ".state == \"off\""'
 mkdir -p "$O/test/page"
 in_ns desk env O="$O" TMP="$TMP" TOP="$TOP" PYTHONPATH="$TOP/tests/net" PYTHONDONTWRITEBYTECODE=1 python3 "$TOP/tests/net/page_check" || failed=$((failed + 1))

@@ -11,9 +11,7 @@ lab_ns srv
 lab_plug srv lan
 in_ns srv ip link set lo up
 in_ns srv ip addr add 10.77.0.1/24 brd + dev lan
-mkdir -p "$TMP/images" "$TMP/configfs"
-export BOOTWELL_CONFIGFS=$TMP/configfs BOOTWELL_SOCKET=$TMP/run/control
-C=$TMP/bootwell.conf
+daemon_files
 cat >"$C" <<END
 [server]
 state = $TMP/state
@@ -28,9 +26,8 @@ path = $TMP/images
 [write-back]
 path = $TMP/store
 END
-ip netns exec "$(ns srv)" "$O/bootwelld" -c "$C" >"$TMP/log" 2>&1 &
-at_exit kill $!
-wait_for 20 in_ns srv curl -fs http://127.0.0.1:8001/metrics -o "$TMP/metrics" || { not_ok "bootwelld answers"; cat "$TMP/log"; exit 1; }
+daemon_start
+wait_for 20 in_ns srv curl -fs http://127.0.0.1:8001/metrics -o "$TMP/metrics" || { not_ok "bootwelld answers"; cat "$TMP/daemon.log"; exit 1; }
 if promtool check metrics <"$TMP/metrics" >"$TMP/out" 2>&1; then ok "promtool finds nothing wrong with /metrics"; else not_ok "promtool finds nothing wrong with /metrics"; sed 's/^/# /' "$TMP/out"; fi
 
 cat >"$TMP/prometheus.yml" <<END
@@ -47,8 +44,8 @@ check "Prometheus scrapes it" wait_for 60 is 'up{job="bootwell"}' 1
 check "and has its version" is 'count(bootwell_build_info)' 1
 check "no alert fires" is 'count(ALERTS{alertstate="firing"}) or vector(0)' 0
 echo "rnage = 1" >>"$C"
-kill -HUP "$(pgrep -f "$O/bootwelld -c $C" | head -1)"
+kill -HUP "$daemon"
 check "a mistake in the configuration is an alert" wait_for 60 is 'ALERTS{alertname="BootwellConfigRefused",alertstate="firing"}' 1
 sed -i '$d' "$C"
-kill -HUP "$(pgrep -f "$O/bootwelld -c $C" | head -1)"
+kill -HUP "$daemon"
 check "which ends with the mistake" wait_for 60 is 'count(ALERTS{alertname="BootwellConfigRefused"}) or vector(0)' 0
