@@ -30,6 +30,7 @@ check "fio found every block as it had written it" \
 	lab_run pc1 "tail --pid=\$(cat /run/fio.pid) -f /dev/null; cat /run/fio.out; grep -q 'err= 0' /run/fio.out"
 check "the PC's kernel saw no error on its disk" lab_run pc1 "! dmesg | grep -iE 'I/O error|recovery timed out|remounting'"
 
+check "its flushes are counted" appliance "bootwell metrics | awk '/^bootwell_disk_commands_total\{client=\"keeper\",op=\"flush\"\}/ { n = \$2 } END { exit !(n > 0) }'"
 check "the PC syncs a file" lab_run pc1 "seq 200000 >/root/witness && sync"
 lab_run pc1 "nohup sh -c 'while :; do seq 300000 >/root/unsynced; done' >/dev/null 2>&1 &"
 check "and a second one, while a third is written all the time" lab_run pc1 "seq 1000 >/root/late && sync /root/late"
