@@ -27,6 +27,8 @@ struct io_op {
 	struct iovec *iov; /* at most IO_IOV_MAX; NULL for fdatasync */
 	unsigned int iov_cnt;
 	uint64_t offset; /* bytes in the file */
+	bool sync; /* a write that is durable when it has ended, itself and nothing else (RWF_DSYNC)
+		    */
 	void (*done)(struct io_op *op, int error);
 	void *arg;
 
@@ -93,6 +95,7 @@ static inline void io_op_single(struct io_op *op, enum io_type type, int fd, voi
 	op->iov = &op->one;
 	op->iov_cnt = 1;
 	op->offset = offset;
+	op->sync = false;
 }
 
 /* Submits, and waits for it: for opening and closing, never on an engine thread. 0 or -errno. */

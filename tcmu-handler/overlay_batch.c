@@ -49,6 +49,8 @@ struct batch {
 	struct merge *merges;
 	unsigned int merging;
 	struct overlay_restated *restated; /* the zero entries have no pages */
+	bool sync;                         /* durable when it has ended */
+	uint64_t started_ns;               /* sync */
 	bool ended;
 	int error;
 };
@@ -272,6 +274,9 @@ static void batch_write(struct batch *b)
 	b->op.iov_cnt = n;
 	b->op.offset =
 		((uint64_t)store_segment_block(ov->store, b->segment) + b->position) * STORE_BLOCK;
+	b->op.sync = b->sync;
+	if (b->sync)
+		b->started_ns = store_now_ns();
 	b->op.done = write_done;
 	b->op.arg = b;
 	io_submit(b->q, &b->op);
@@ -314,6 +319,7 @@ static void begin_batch(struct overlay *ov, struct io_queue *q, struct batch *b)
 	b->segment = ov->open_segment;
 	b->segment_seq = ov->store->segment[b->segment].seq;
 	b->position = ov->open_used;
+	b->sync = false;
 	if (ov->last)
 		ov->last->next = b;
 	else
@@ -322,6 +328,19 @@ static void begin_batch(struct overlay *ov, struct io_queue *q, struct batch *b)
 	ov->batches++;
 	__atomic_add_fetch(&ov->store->writing, 1, __ATOMIC_RELAXED);
 	store_segment_pin(ov->store, b->segment);
+}
+
+/*
+ * A flush waits for this batch and nothing else, and nobody else writes: it is made durable by its
+ * own write, which is one turn with the disk and not two, and no thread of the kernel in between.
+ * Among many, one fdatasync for all of them is cheaper. All pages are taken, lock held.
+ */
+static bool flushes_alone(const struct overlay *ov, const struct batch *b)
+{
+	return ov->keep && ov->flushes && !ov->dirty.count && !ov->zeros.count &&
+	       ov->batches == 1 && ov->durable == b->number - 1 && !ov->syncing &&
+	       __atomic_load_n(&ov->store->writing, __ATOMIC_RELAXED) == 1 &&
+	       !__atomic_load_n(&ov->store->syncing, __ATOMIC_RELAXED);
 }
 
 /* Lock held. 0: made and in flight (or nothing to do); -errno. */
@@ -348,6 +367,7 @@ static struct batch *make_batch(struct overlay *ov, struct io_queue *q, int *ret
 	}
 	begin_batch(ov, q, b);
 	take_pages(ov, b, zeros, data);
+	b->sync = flushes_alone(ov, b);
 	ov->open_used += 1 + b->data;
 	b->n_released = ov->n_released - ov->released_taken;
 	ov->released_taken = ov->n_released;
@@ -493,6 +513,10 @@ static void end_batches(struct overlay *ov)
 			batch_failed(ov, b);
 		else
 			batch_succeeded(ov, b);
+		if (b->sync && !b->error && b->segment_seq != ov->broken_seq) {
+			ov->durable = b->number;
+			store_synced_alone(ov->store, b->started_ns);
+		}
 		ov->released_taken -= b->n_released;
 		ov->released_reserve -= b->data;
 		if (!ov->n_released && !ov->released_reserve) {

@@ -59,7 +59,7 @@ struct stats_store {
 	uint64_t version;
 	uint64_t size_bytes;    /* gauge: bytes of the store that data may use */
 	uint64_t used_bytes;    /* gauge */
-	uint64_t flushes;       /* fdatasync calls */
+	uint64_t flushes;       /* fdatasync calls, and writes that are durable by themselves */
 	uint64_t flush_waiters; /* FLUSH and FUA commands that they served */
 	uint64_t flush_ns;      /* sum of the time they took */
 	uint64_t

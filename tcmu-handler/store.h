@@ -167,6 +167,11 @@ void store_segment_drop(struct store *store, uint32_t segment, uint32_t pins, ui
  * engine thread. */
 void store_sync(struct store *store, struct io_queue *q, struct store_sync *sync);
 
+/* Counts a write that was made durable by itself, and no other (io_op.sync); started:
+ * CLOCK_MONOTONIC. */
+void store_synced_alone(struct store *store, uint64_t started_ns);
+uint64_t store_now_ns(void);
+
 /*
  * Writing zeros into free segments that have never been written: the first write to a reserved
  * block makes the file system commit its journal, which makes a small flush three times as slow.

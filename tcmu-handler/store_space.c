@@ -28,7 +28,7 @@
 
 static void sync_done(struct io_op *op, int error);
 
-static uint64_t now_ns(void)
+uint64_t store_now_ns(void)
 {
 	struct timespec ts;
 
@@ -302,7 +302,7 @@ static void sync_start(struct store *s, struct io_queue *q)
 {
 	uint64_t n = 0;
 
-	s->syncing = true;
+	__atomic_store_n(&s->syncing, true, __ATOMIC_RELAXED);
 	s->sync_now = s->sync_next;
 	s->sync_next = NULL;
 	s->syncing_head = s->dying_head;
@@ -311,7 +311,7 @@ static void sync_start(struct store *s, struct io_queue *q)
 		n++;
 	s->flushes++;
 	s->flush_waiters += n;
-	s->sync_started_ns = now_ns();
+	s->sync_started_ns = store_now_ns();
 	s->sync_op.type = IO_FDATASYNC;
 	s->sync_op.fd = s->fd;
 	s->sync_op.iov = NULL;
@@ -348,14 +348,14 @@ static void sync_done(struct io_op *op, int error)
 		__atomic_store_n(&s->error, error, __ATOMIC_RELAXED);
 	else
 		any = free_dead(s);
-	s->flush_ns += now_ns() - s->sync_started_ns;
+	s->flush_ns += store_now_ns() - s->sync_started_ns;
 	list = s->sync_now;
 	s->sync_now = NULL;
 	again = s->sync_next != NULL;
 	if (again)
 		sync_start(s, q);
 	else
-		s->syncing = false;
+		__atomic_store_n(&s->syncing, false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->lock);
 	if (again)
 		io_submit(q, &s->sync_op);
@@ -367,6 +367,15 @@ static void sync_done(struct io_op *op, int error)
 	}
 	if (any && s->space)
 		s->space(s->space_arg);
+}
+
+void store_synced_alone(struct store *s, uint64_t started_ns)
+{
+	pthread_mutex_lock(&s->lock);
+	s->flushes++;
+	s->flush_waiters++;
+	s->flush_ns += store_now_ns() - started_ns;
+	pthread_mutex_unlock(&s->lock);
 }
 
 void store_sync(struct store *s, struct io_queue *q, struct store_sync *sync)

@@ -58,7 +58,8 @@ static bool push(struct uring_queue *u, struct io_op *op)
 		io_uring_prep_readv(sqe, op->fd, op->iov, op->iov_cnt, op->offset);
 		break;
 	case IO_WRITE:
-		io_uring_prep_writev(sqe, op->fd, op->iov, op->iov_cnt, op->offset);
+		io_uring_prep_writev2(sqe, op->fd, op->iov, op->iov_cnt, op->offset,
+				      op->sync ? RWF_DSYNC : 0);
 		break;
 	case IO_FDATASYNC:
 		io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);

@@ -58,7 +58,7 @@ static struct {
 	unsigned int n_idle;
 	uint32_t *latency; /* ns */
 	uint64_t n_latency, errors;
-	uint64_t rng;
+	uint64_t rng, turn;
 } b = {.lock = PTHREAD_MUTEX_INITIALIZER,
        .cond = PTHREAD_COND_INITIALIZER,
        .rng = 88172645463325252ull};
@@ -96,7 +96,7 @@ static void die(const char *what)
 
 static void note(uint64_t start)
 {
-	if (b.latency)
+	if (b.latency && start)
 		b.latency[__atomic_fetch_add(&b.n_latency, 1, __ATOMIC_RELAXED)] =
 			(uint32_t)(now() - start);
 }
@@ -141,13 +141,15 @@ static void done(struct disk_request *r, int error)
 
 static void issue_fua(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length)
 {
+	/* Of many the time of each eighth is taken: two looks at the clock cost a tenth of a cached read. */
+	bool timed = b.o.count < 100000 || b.turn++ % 8 == 0;
 	struct slot *s;
 	int r;
 
 	/* As the handler does it: what memory can answer is answered at once. */
 	if (op == DISK_READ || op == DISK_WRITE) {
 		struct iovec iov = {.iov_base = b.slot[0].data, .iov_len = length};
-		uint64_t start = now();
+		uint64_t start = timed ? now() : 0;
 
 		if (!disk_try(d, op, fua, offset, length, &iov, 1)) {
 			note(start);
@@ -164,7 +166,7 @@ static void issue_fua(struct disk *d, enum disk_op op, bool fua, uint64_t offset
 				     .iov_cnt = 1,
 				     .done = done,
 				     .arg = s};
-	s->start = now();
+	s->start = timed ? now() : 0;
 	r = disk_submit(d, &s->r);
 	if (r == 1)
 		return;
@@ -388,6 +390,11 @@ static void set_up(void)
 		if (disk_open(&b.disk[i], b.engine, &d, &err))
 			die(err.text);
 	}
+	/* It has segments ready for flushes, too. */
+	if (o->keep)
+		usleep(100000);
+	while (__atomic_load_n(&b.engine->zeros, __ATOMIC_RELAXED))
+		usleep(10000);
 }
 
 static uint64_t stored_bytes(void)

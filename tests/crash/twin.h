@@ -5,8 +5,9 @@
  * the disk look like if the power fails now? And it injects faults.
  *
  * Operations end in random order, one at a time, when the queue is waited for. A write is durable
- * when an fdatasync that was submitted after the write had ended has ended. Until then, and also
- * while it is on its way, each of its sectors may be on the disk or not.
+ * when an fdatasync that was submitted after the write had ended has ended; one with `sync` is
+ * when it has ended, and makes no other write durable. Until then, and also while it is on its way,
+ * each of its sectors may be on the disk or not.
  *
  * Reads of other files than the store (base images) are done for real; a write to one is an error
  * of the program.
@@ -45,7 +46,8 @@ struct twin {
 	unsigned int writes;
 	struct twin_queue *queues;
 	uint64_t rng;
-	uint64_t ops; /* submitted */
+	uint64_t ops;   /* submitted */
+	uint64_t syncs; /* writes that were durable by themselves */
 	/* Called at each moment at which the power may fail. */
 	void (*event)(struct twin *twin);
 	/* 0, or the -errno with which the operation is to fail (a write then leaves any of its
@@ -133,6 +135,21 @@ static inline void twin_recount(struct twin *t, unsigned int count)
 			op->tries = op->tries > count ? op->tries - count : 0;
 }
 
+/* An older write to the same place cannot come after this one any more. */
+static inline void twin_supersede(struct twin *t, uint64_t offset, const uint8_t *data,
+				  size_t length)
+{
+	for (unsigned int i = 0; i < t->writes; i++) {
+		struct twin_write *w = &t->write[i];
+		uint64_t from = w->offset > offset ? w->offset : offset,
+			 w_end = w->offset + w->length, end = offset + length,
+			 to = w_end < end ? w_end : end;
+
+		if (from < to)
+			memcpy(w->data + (from - w->offset), data + (from - offset), to - from);
+	}
+}
+
 static inline void twin_do_write(struct twin *t, struct io_op *op, int error)
 {
 	size_t length = twin_length(op);
@@ -143,7 +160,12 @@ static inline void twin_do_write(struct twin *t, struct io_op *op, int error)
 		if (twin_random(t) & 1) /* this sector was not written */
 			memcpy(data + at, t->now + op->offset + at, TWIN_SECTOR);
 	memcpy(t->now + op->offset, data, length);
-	if (!t->durable) {
+	if (t->durable && op->sync && !error) {
+		twin_supersede(t, op->offset, data, length);
+		memcpy(t->durable + op->offset, data, length);
+		t->syncs++;
+	}
+	if (!t->durable || (op->sync && !error)) {
 		free(data);
 		return;
 	}
