@@ -13,9 +13,10 @@
  * where somebody has read before (the part in front of it is there) gets the rest of the unit, and
  * the next unit as well. So does who misses in a unit of which a quarter is there.
  *
- * Memory is in huge pages, which make hits cheap, and is touched before it is needed: a thread of
- * the lowest priority goes through it once, from the start in the order in which frames are taken,
- * and stops where the machine has little left. Without it a first read pays for clearing memory:
+ * Memory is in huge pages, which make hits cheap, and is touched before it is needed: a thread goes
+ * through it once, from the start in the order in which frames are taken, with a pause after each
+ * page, and stops where the machine has little left. (It is of ordinary priority: it holds the lock
+ * of the address space while it clears a page.) Without it a first read pays for clearing memory:
  * by huge pages 128 KiB for each 4 KiB read, by small ones a fault in the kernel and one outside.
  *
  * A miss happens on an engine thread, under the cache's lock: the first one takes a frame and
@@ -30,13 +31,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tcmu-handler/inflate.h"
 
@@ -48,7 +49,8 @@
 #define LEAF           512
 #define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
 #define FRAMES_MIN     64
-#define HUGE           (2u << 20)   /* bytes of a huge page */
+#define HUGE           (2u << 20) /* bytes of a huge page */
+#define TOUCH_PAUSE_US 500
 #define SPARE          (256u << 20) /* bytes that touching in advance leaves to the machine */
 
 struct frame {
@@ -168,7 +170,6 @@ static void *touch(void *arg)
 	size_t length = (size_t)c->count * BASE_UNIT;
 
 	pthread_setname_np(pthread_self(), "bootwell-touch");
-	pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
 	for (size_t at = 0; at < length; at += HUGE) {
 		size_t n = length - at < HUGE ? length - at : HUGE;
 
@@ -176,6 +177,7 @@ static void *touch(void *arg)
 		    (at % (16 * HUGE) == 0 && available() < SPARE + 16 * HUGE) ||
 		    madvise(c->memory + at, n, MADV_POPULATE_WRITE))
 			break;
+		usleep(TOUCH_PAUSE_US);
 	}
 	__atomic_store_n(&c->touched, true, __ATOMIC_RELEASE);
 	return NULL;
