@@ -3,6 +3,7 @@
 # bootwelld whole, in a namespace: clients that register, scripts, records, reload, restart with PCs running, refusals. An
 # ordinary directory stands in for configfs, so that everything but the kernel's part is seen.
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/net/netlab.sh
 . "$(dirname "$0")/netlab.sh"
 requires udhcpc tftp curl jq socat tcpdump tshark
 

@@ -4,6 +4,7 @@
 # one value a file. The room (tests/net/room) lies in an ordinary directory that stands in for configfs.
 # shellcheck disable=SC2034 # variables within eval
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/net/netlab.sh
 . "$(dirname "$0")/netlab.sh"
 requires curl jq promtool python3
 

@@ -3,6 +3,7 @@
 # The page on port 8001 in a real browser: what it shows, on a desk and on a phone; what an operator can do with it; hostile
 # text, and pages of others that would like to change something. Screenshots stay in $O/test/page/.
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/net/netlab.sh
 . "$(dirname "$0")/netlab.sh"
 requires chromium chromedriver python3 curl jq
 

@@ -3,6 +3,7 @@
 # Debian's Prometheus scrapes a bootwelld, with the rules that are installed: promtool finds nothing wrong with /metrics,
 # and an alert fires after the thing it is about happened.
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/net/netlab.sh
 . "$(dirname "$0")/netlab.sh"
 requires prometheus promtool curl jq
 
