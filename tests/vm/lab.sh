@@ -175,8 +175,11 @@ appliance_start() {
 	cp -a "$LAB/stage" "$LAB/cpio/inject"
 	(cd "$LAB/cpio" && find . | cpio -o -H newc -R 0:0 --quiet) >"$LAB/initrd"
 	cat "$LAB_TREE/initrd" >>"$LAB/initrd"
+	# What bootwell.service sets when it starts, from the beginning: it patches the kernel's code, and QEMU's emulation of
+	# two CPUs loses such a patch now and then; both then hang in the breakpoint that the patch begins with.
+	local lab_counting=sysctl.kernel.bpf_stats_enabled=1
 	lab_qemu appliance "${LAB_APPLIANCE_MEMORY:-1536}" "${LAB_APPLIANCE_CPUS:-2}" -kernel "$LAB_TREE/kernel" -initrd "$LAB/initrd" \
-		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off no_timer_check lpj=4000000 tsc=nowatchdog rw ${LAB_APPEND:-}" \
+		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off no_timer_check lpj=4000000 tsc=nowatchdog rw $lab_counting ${LAB_APPEND:-}" \
 		-drive "if=none,id=root,file=$root,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=root \
 		-drive "if=none,id=data,$drive" -device virtio-blk-pci,drive=data \
 		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:01,romfile="
