@@ -46,6 +46,15 @@ enum tftp_error tftp_content_error(int error, const char **ret_text);
 
 struct tftp_session;
 
+/* A client that has acknowledged all of its script: see tftp_told_before(). */
+struct tftp_told {
+	uint32_t client;
+	uint16_t port;
+	uint64_t at; /* ns; 0: nobody */
+};
+#define TFTP_TOLD    64
+#define TFTP_TOLD_NS 1000000000ull
+
 struct tftp_server {
 	struct loop *loop;
 	struct netif *netif;
@@ -65,6 +74,8 @@ struct tftp_server {
 	struct tftp_stats stats;
 	char problem[TFTP_PROBLEMS][320];
 	unsigned int problems;
+	struct tftp_told told[TFTP_TOLD]; /* the last clients that got a script, in a ring */
+	unsigned int told_next;
 	struct log_limit log_refused, log_full, log_timeout;
 };
 
@@ -89,6 +100,7 @@ struct tftp_session {
 	struct tftp_content content;
 	struct tftp_wait *wait;
 	enum tftp_state state;
+	bool script;	/* its content is made for this boot */
 	bool confirmed; /* the client has answered something that it could not know without receiving */
 	uint64_t acked, sent, final; /* blocks from 1, not wrapped */
 	uint64_t rolled;	     /* the acknowledgement that was last answered by sending again; UINT64_MAX: none */
@@ -105,6 +117,8 @@ struct tftp_session {
 int tftp_session_new(struct tftp_server *server, const struct tftp_request *request, uint32_t client,
 		     uint16_t client_port, uint32_t local, int ifindex);
 void tftp_session_free(struct tftp_session *session);
+/* Has a script just gone to this port, all of it? */
+bool tftp_told_before(const struct tftp_server *server, uint32_t client, uint16_t port);
 struct tftp_session *tftp_session_find(struct tftp_server *server, uint32_t client, uint16_t port);
 /* Waits for the helper threads that read files into the fast path's memory, or keeps them from beginning. */
 void tftp_loads_stop(struct tftp_server *server);

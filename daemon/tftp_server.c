@@ -87,6 +87,9 @@ static void serve(struct tftp_server *server, const struct asked *asked, const s
 		if (tftp_session_repeated(session, request) == TFTP_REPEAT_ABSORBED)
 			return;
 		tftp_session_free(session);
+	} else if (tftp_told_before(server, asked->client, asked->port)) {
+		server->stats.repeated++;
+		return;
 	}
 	if (request->write) {
 		refuse(server, asked, TFTP_ERROR_ACCESS, "this server only sends", request->name);

@@ -319,6 +319,30 @@ void tftp_session_leave_kernel(struct tftp_session *session)
 }
 
 /* --- what the client says ----------------------------------------------------------------------------------------- */
+static void note_told(const struct tftp_session *session)
+{
+	struct tftp_server *server = session->server;
+
+	server->told[server->told_next++ % TFTP_TOLD] =
+		(struct tftp_told){.client = session->client, .port = session->client_port, .at = loop_now(server->loop)};
+}
+
+/*
+ * A script that takes a while is asked for again; such a request may still lie in the socket when the answer to the one before it
+ * has been taken already. It would begin another boot, whose secret the client, on its way with the first one, does not know.
+ */
+bool tftp_told_before(const struct tftp_server *server, uint32_t client, uint16_t port)
+{
+	for (unsigned int i = 0; i < TFTP_TOLD; i++) {
+		const struct tftp_told *told = &server->told[i];
+
+		if (told->at && told->client == client && told->port == port &&
+		    loop_now(server->loop) - told->at < TFTP_TOLD_NS)
+			return true;
+	}
+	return false;
+}
+
 static void on_ack(struct tftp_session *session, uint16_t number)
 {
 	uint64_t block = tftp_block_unwrap(session->acked, number), before = session->acked;
@@ -343,6 +367,8 @@ static void on_ack(struct tftp_session *session, uint16_t number)
 	}
 	if (block == session->final) {
 		session->server->stats.completed++;
+		if (session->script)
+			note_told(session);
 		tftp_session_free(session);
 		return;
 	}
@@ -576,6 +602,7 @@ static int ask_for_script(struct tftp_session *session)
 	wait->session = session;
 	session->wait = wait;
 	session->state = TFTP_WAITING;
+	session->script = true;
 	loop_timer_set(session->timer, loop_now(session->server->loop) + session->timeout);
 	boot_script(session->server->boot, session->client, by_address, session->local, on_script, wait);
 	return 0;

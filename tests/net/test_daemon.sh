@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/net/netlab.sh
 . "$(dirname "$0")/netlab.sh"
-requires udhcpc tftp curl jq socat tcpdump tshark
+requires udhcpc tftp curl jq socat tcpdump tshark python3
 
 lab_switch
 lab_ns srv
@@ -106,6 +106,30 @@ fetch a boot.ipxe >"$TMP/script2"
 check "the next boot has another secret" test "$(sed -n 's/^set password //p' "$TMP/script2")" != "$(sed -n 's/^set password //p' "$TMP/script")"
 check "and another boot id" test "$(grep ^boot= "$TMP/record")" != "$(grep ^boot= "$TMP/run/disk/$id.conf")"
 check "but the same overlay" test "$(grep ^overlay= "$TMP/record")" = "$(grep ^overlay= "$TMP/run/disk/$id.conf")"
+
+# A request sent again while the script was being made may be read when the script is on its way already.
+in_ns a python3 - >"$TMP/stale" <<'END'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(10)
+ask = (b"\0\1boot.ipxe\0octet\0", ("10.77.0.1", 69))
+s.sendto(*ask)
+script, size = b"", 512
+while size == 512:
+    packet, at = s.recvfrom(2000)
+    script, size = script + packet[4:], len(packet) - 4
+    s.sendto(b"\0\4" + packet[2:4], at)
+s.sendto(*ask)
+s.settimeout(0.8)
+try:
+    s.recvfrom(2000)
+    print("answered")
+except TimeoutError:
+    print("absorbed")
+print(script.decode())
+END
+check "a late repetition of its request begins no other boot" grep -qx absorbed "$TMP/stale"
+check "and its secret stays" test "$(sed -n 's/^set password //p' "$TMP/stale")" = "$(cat "$acl/auth/password")"
 
 # --- somebody else ---------------------------------------------------------------------------------------------------
 pc b 02:00:00:00:00:0b
