@@ -94,7 +94,7 @@ static int report(const struct cli_image_file *image, bool failed)
 static void append_json(json_t *list, const struct cli_image_file *image, const char *sha256, bool none, bool same, bool now,
 			const char *error)
 {
-	json_array_append_new(list, json_pack("{s:s*, s:o, s:s, s:s?, s:o, s:b, s:s?}", "image", image->name[0] ? image->name : NULL,
+	json_array_append_new(list, json_pack("{s:s?, s:o, s:s, s:s?, s:o, s:b, s:s?}", "image", image->name[0] ? image->name : NULL,
 					      "generation", image->name[0] ? json_integer(image->generation) : json_null(), "file",
 					      image->path, "sha256", sha256, "kept", none ? json_null() : json_boolean(same),
 					      "kept_now", now, "error", error));

@@ -47,6 +47,33 @@ iso_conf() {
 	iso9660) xorriso -as mkisofs -quiet -r -V BOOTWELL-CONF -o "$conf" "$LAB/conf" 2>/dev/null ;;
 	esac
 }
+# iso_conf_room [LINE...]: the room that the tests want, on a vfat volume, with more lines for [appliance]
+iso_conf_room() {
+	iso_conf vfat < <(
+		printf '%s\n' '[appliance]' 'hostname = schoolserver' 'ssh-key.lab = @KEY@' "$@"
+		cat <<-'END'
+			ntp = 10.77.0.254
+			state-disk = serial:LAB-STATE
+			format-state-disk = yes
+			images = label:bwdata
+
+			[network room]
+			address = 10.77.0.1/24
+
+			[dhcp]
+			range = 10.77.0.101-10.77.0.150
+			probe = no
+			[clients]
+			ask-name = no
+			[write-back]
+			size = 1G
+			[image guest]
+			file = images/guest.vmdk
+			[group default]
+			keep = yes
+		END
+	)
+}
 # iso_conf_file NAME: a file of the volume, without CR; the appliance mounts it for a moment only when it writes
 iso_conf_file() { case $(blkid -p -s TYPE -o value "$conf") in vfat) mtype -i "$conf" "::/$1" ;; ext4) debugfs -R "cat /$1" "$conf" ;; esac 2>/dev/null | tr -d '\r'; }
 # iso_boot cd|usb bios|uefi [QEMU-ARGUMENTS...]: starts it. A second one at the same time has another name and address:

@@ -8,30 +8,7 @@
 . "$(dirname "$0")/iso.sh"
 iso_start
 check "the ISO has less than 300 MB" test "$(stat -c %s "$O/bootwell.iso")" -lt 300000000
-iso_conf vfat <<'END'
-[appliance]
-hostname = schoolserver
-ssh-key.lab = @KEY@
-ntp = 10.77.0.254
-state-disk = serial:LAB-STATE
-format-state-disk = yes
-images = label:bwdata
-
-[network room]
-address = 10.77.0.1/24
-
-[dhcp]
-range = 10.77.0.101-10.77.0.150
-probe = no
-[clients]
-ask-name = no
-[write-back]
-size = 1G
-[image guest]
-file = images/guest.vmdk
-[group default]
-keep = yes
-END
+iso_conf_room
 qemu-img create -q -f qcow2 -F raw -b "$LAB_TREE/data.ext4" "$LAB/images.qcow2"
 iso_boot cd uefi -drive "if=none,id=images,file=$LAB/images.qcow2,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=images
 check "from a CD under OVMF it starts and serves" iso_serves

@@ -10,31 +10,7 @@
 requires dnsmasq
 iso_start
 ssh-keygen -q -t ed25519 -N '' -C updates -f "$LAB/update-key"
-iso_conf vfat <<END
-[appliance]
-hostname = schoolserver
-ssh-key.lab = @KEY@
-update-key.lab = $(cat "$LAB/update-key.pub")
-ntp = 10.77.0.254
-state-disk = serial:LAB-STATE
-format-state-disk = yes
-images = label:bwdata
-
-[network room]
-address = 10.77.0.1/24
-
-[dhcp]
-range = 10.77.0.101-10.77.0.150
-probe = no
-[clients]
-ask-name = no
-[write-back]
-size = 1G
-[image guest]
-file = images/guest.vmdk
-[group default]
-keep = yes
-END
+iso_conf_room "update-key.lab = $(cat "$LAB/update-key.pub")"
 # update FILE VERSION [INITRD]: an update of this system, with another version, and another initramfs if one is given
 update() {
 	local from=$LAB/update
