@@ -32,6 +32,9 @@ struct base *base_find(struct base_cache *cache, const char *key); /* one refere
 int base_add(struct base_cache *cache, const char *key, struct image *chain, struct base **ret);
 void base_put(struct base *base);
 uint64_t base_size(const struct base *base);
+/* Do the images hold anything at `offset`? *ret_length, at most `length`: the bytes from there on for which that is so. What
+ * they do not hold reads as zero. It does not look far: the next call may answer the same. */
+bool base_holds(const struct base *base, uint64_t offset, uint64_t length, uint64_t *ret_length);
 
 /*
  * Copies what the cache has of [offset, offset+length) to dst at `at`, up to the first unit that it

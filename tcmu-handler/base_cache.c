@@ -49,6 +49,7 @@
 #define LEAF           512
 #define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
 #define FRAMES_MIN     64
+#define EXTENTS_LOOKED_AT 4096 /* by base_holds() */
 #define HUGE           (2u << 20) /* bytes of a huge page */
 #define TOUCH_PAUSE_US 500
 #define SPARE          (256u << 20) /* bytes that touching in advance leaves to the machine */
@@ -312,6 +313,34 @@ void base_put(struct base *b)
 uint64_t base_size(const struct base *b)
 {
 	return b->size;
+}
+
+bool base_holds(const struct base *b, uint64_t offset, uint64_t length, uint64_t *ret_length)
+{
+	uint64_t done = 0;
+	bool holds = false;
+
+	if (offset >= b->size) {
+		*ret_length = length;
+		return false;
+	}
+	if (length > b->size - offset)
+		length = b->size - offset;
+	for (unsigned int i = 0; i < EXTENTS_LOOKED_AT && done < length; i++) {
+		struct image_extent e;
+		bool here;
+
+		/* What cannot be told may be something. */
+		if (image_map(b->chain, offset + done, length - done, &e) < 0)
+			e = (struct image_extent){.type = IMAGE_EXTENT_DATA, .length = length - done};
+		here = e.type != IMAGE_EXTENT_ZERO;
+		if (done && here != holds)
+			break;
+		holds = here;
+		done += e.length;
+	}
+	*ret_length = done;
+	return holds;
 }
 
 /* --- hits --- */

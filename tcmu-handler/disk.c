@@ -547,6 +547,24 @@ int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_
 	return 0;
 }
 
+bool disk_stored(struct disk *d, uint64_t offset, uint64_t length, uint64_t *ret_length)
+{
+	uint32_t first = (uint32_t)(offset / OVERLAY_BLOCK), count;
+	uint64_t end = offset + length, limit;
+	enum map_kind kind;
+
+	if (!d->overlay)
+		return base_holds(d->base, offset, length, ret_length);
+	kind = overlay_status(d->overlay, first, (uint32_t)((end - 1) / OVERLAY_BLOCK) - first + 1, &count);
+	limit = ((uint64_t)first + count) * OVERLAY_BLOCK;
+	if (limit > end)
+		limit = end;
+	if (kind == MAP_BASE)
+		return base_holds(d->base, offset, limit - offset, ret_length);
+	*ret_length = limit - offset;
+	return kind == MAP_WRITTEN;
+}
+
 /* --- life --- */
 
 static void run_kick(struct thread *t, struct work *work)

@@ -129,6 +129,12 @@ int disk_submit(struct disk *disk, struct disk_request *request);
 int disk_try(struct disk *disk, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
 	     const struct iovec *iov, size_t iov_cnt);
 
+/*
+ * Is [offset, offset+*ret_length) stored anywhere, in the write-back or in the images? What is not reads as zero. *ret_length:
+ * 1..length bytes. offset, length: multiples of 512 within the disk, length > 0. Never waits for I/O.
+ */
+bool disk_stored(struct disk *disk, uint64_t offset, uint64_t length, uint64_t *ret_length);
+
 struct engine_counters {
 	uint64_t cache_hits, cache_misses, cache_evictions, cache_bytes;
 	uint64_t store_blocks_written, store_slots_written;

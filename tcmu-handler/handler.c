@@ -19,12 +19,14 @@
 
 #include "tcmu-handler/conf.h"
 #include "tcmu-handler/engine.h"
+#include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/patch.h"
 #include "tcmu-handler/tcmur_abi.h"
 
 #define DATA_PROTECT            0x07
 #define WRITE_PROTECTED         0x2700
 #define SPACE_ALLOCATION_FAILED 0x2707
+#define LBA_STATUS_MAX          32 /* ranges told at a time */
 #define VERIFY_PIECE            (1u << 20) /* bytes compared at a time */
 
 #define say_error(dev, ...) tcmu_err_message(dev, __func__, __LINE__, __VA_ARGS__)
@@ -366,6 +368,44 @@ static int mode_sense(struct tcmu_device *dev, struct tcmulib_cmd *lib)
 	return TCMU_STS_OK;
 }
 
+/*
+ * GET LBA STATUS, SBC-3 5.6: the runner says that blocks may be deallocated and does not tell which. An initiator that would
+ * spare itself the reading of them (QEMU's) asks before it reads, again and again as long as it gets no answer.
+ */
+static int lba_status(struct tcmu_device *dev, struct tcmulib_cmd *cmd)
+{
+	struct device *d = tcmur_dev_get_private(dev);
+	uint64_t block = tcmu_dev_get_block_size(dev), total = tcmu_dev_get_num_lbas(dev), lba = be64_at(cmd->cdb + 2);
+	size_t room = tcmu_iovec_length(cmd->iovec, cmd->iov_cnt), n = 8;
+	uint8_t data[8 + LBA_STATUS_MAX * 16] = {0};
+	struct iov_pos dst;
+
+	if (lba >= total)
+		return TCMU_STS_RANGE;
+	if (room > be32_at(cmd->cdb + 10))
+		room = be32_at(cmd->cdb + 10);
+	/* At least one descriptor, all of it or not. */
+	do {
+		uint64_t most = UINT32_MAX < total - lba ? UINT32_MAX : total - lba, bytes;
+		bool stored = disk_stored(d->disk, lba * block, most * block, &bytes);
+		uint64_t blocks = bytes / block ? bytes / block : 1;
+
+		be64_put(data + n, lba);
+		be32_put(data + n + 8, (uint32_t)blocks);
+		data[n + 12] = stored ? 0 : 1; /* mapped, deallocated */
+		n += 16;
+		lba += blocks;
+	} while (lba < total && n + 16 <= room && n + 16 <= sizeof(data));
+	be32_put(data, (uint32_t)(n - 4));
+	if (n > room)
+		n = room;
+	if (n) {
+		iov_pos_init(&dst, cmd->iovec, cmd->iov_cnt);
+		iov_put(&dst, 0, data, n);
+	}
+	return TCMU_STS_OK;
+}
+
 static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 {
 	struct tcmulib_cmd *lib = cmd->lib_cmd;
@@ -386,6 +426,8 @@ static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	case 0x1a: /* MODE SENSE (6), (10) */
 	case 0x5a:
 		return mode_sense(dev, lib);
+	case 0x9e: /* SERVICE ACTION IN (16) */
+		return (lib->cdb[1] & 0x1f) == 0x12 ? lba_status(dev, lib) : TCMU_STS_NOT_HANDLED;
 	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL: there is nothing to remove */
 		return TCMU_STS_OK;
 	default:

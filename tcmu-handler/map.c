@@ -21,6 +21,7 @@
 
 #define FIRST_CAPACITY 64
 #define GRANULES_MAX   65536
+#define STATUS_LOOKS 8192 /* blocks that map_status() looks up */
 #define REGION_SHIFT   15 /* blocks of a zero bitmap: 32768 */
 #define REGION_BLOCKS  (1u << REGION_SHIFT)
 #define REGION_WORDS   (REGION_BLOCKS / 64)
@@ -297,6 +298,30 @@ bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t
 	*ret_block = start;
 	*ret_count = (b < end ? b : end) - start;
 	return true;
+}
+
+static enum map_kind kind_of(const struct map *map, uint32_t block)
+{
+	return map_get(map, block) ? MAP_WRITTEN : map_is_zero(map, block) ? MAP_ZERO : MAP_BASE;
+}
+
+enum map_kind map_status(const struct map *map, uint32_t block, uint32_t count, uint32_t *ret_count)
+{
+	enum map_kind kind = kind_of(map, block);
+	uint32_t granule = 1u << map->granule_shift, n = 1;
+
+	for (uint32_t looks = 0; n < count && looks < STATUS_LOOKS; looks++) {
+		uint32_t b = block + n, rest = granule - (b & (granule - 1));
+
+		if (kind == MAP_BASE && !map_maybe(map, b, 1))
+			n += rest < count - n ? rest : count - n;
+		else if (kind_of(map, b) == kind)
+			n++;
+		else
+			break;
+	}
+	*ret_count = n;
+	return kind;
 }
 
 static int compare_blocks(const void *a, const void *b)

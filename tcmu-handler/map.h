@@ -65,6 +65,10 @@ int map_zero(struct map *map, uint32_t block, uint32_t count); /* -ENOMEM: some 
 /* The first run of the zero set within [block, end); false if there is none. */
 bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t *ret_block,
 		   uint32_t *ret_count);
+/* What the first of `count` blocks is, and how many are alike from there on; it does not look far (no lock is held for long), so
+ * that the next call may answer the same. MAP_ZERO: nothing is stored. */
+enum map_kind { MAP_BASE, MAP_WRITTEN, MAP_ZERO };
+enum map_kind map_status(const struct map *map, uint32_t block, uint32_t count, uint32_t *ret_count);
 /* The blocks of the range that have an entry, sorted, into ret (room for map->count); how many. */
 uint32_t map_list(const struct map *map, uint32_t block, uint32_t count, uint32_t *ret);
 

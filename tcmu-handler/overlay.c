@@ -225,6 +225,16 @@ void overlay_run_done(struct overlay *ov, const struct run *run)
 	store_segment_drop(ov->store, run->segment, 1, 0, 0);
 }
 
+enum map_kind overlay_status(struct overlay *ov, uint32_t block, uint32_t count, uint32_t *ret_count)
+{
+	enum map_kind kind;
+
+	pthread_mutex_lock(&ov->lock);
+	kind = map_status(&ov->map, block, count, ret_count);
+	pthread_mutex_unlock(&ov->lock);
+	return kind;
+}
+
 /* --- writing --- */
 
 static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsigned int count,

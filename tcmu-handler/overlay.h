@@ -136,6 +136,8 @@ void overlay_free(struct overlay *ov);
 int overlay_read(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *dst,
 		 struct run_list *runs);
 void overlay_run_done(struct overlay *ov, const struct run *run);
+/* map_status() of `count` blocks from `block` on. */
+enum map_kind overlay_status(struct overlay *ov, uint32_t block, uint32_t count, uint32_t *ret_count);
 int run_list_add(struct run_list *runs, const struct run *run);
 void run_list_init(struct run_list *runs);
 void run_list_done(struct run_list *runs);

@@ -340,6 +340,58 @@ static void test_handler_refusals_leave_a_sentence(void)
 	CU_ASSERT(registered->open(&dev, false) < 0);
 }
 
+/* GET LBA STATUS of a disk on which all tests of test_handler_commands() have written and sectors 1000 to 1008 are unmapped. */
+static void check_lba_status(struct tcmu_device *dev)
+{
+	uint8_t answer[8 + 3 * 16], sector[512], state[SIZE / 512];
+	uint64_t at = 0, deallocated = 0;
+	unsigned int commands = 0;
+
+	/* From one end to the other, as many ranges at a time as there is room for. */
+	while (at < SIZE / 512 && commands++ < 1000) {
+		uint32_t length;
+
+		memset(answer, 0xee, sizeof(answer));
+		CU_ASSERT_EQUAL_FATAL(cdb16(dev, 0x9e, 0x12, at, sizeof(answer), answer, sizeof(answer), NULL), TCMU_STS_OK);
+		length = be32_at(answer) + 4;
+		CU_ASSERT_FATAL(length >= 24 && length <= sizeof(answer) && length % 16 == 8);
+		for (uint32_t i = 8; i < length; i += 16) {
+			uint32_t blocks = be32_at(answer + i + 8);
+
+			CU_ASSERT_EQUAL(be64_at(answer + i), at);
+			CU_ASSERT_FATAL(blocks > 0 && blocks <= SIZE / 512 - at);
+			CU_ASSERT(answer[i + 12] <= 1);
+			memset(state + at, answer[i + 12], blocks);
+			at += blocks;
+		}
+	}
+	CU_ASSERT_EQUAL(at, SIZE / 512);
+	for (at = 0; at < SIZE / 512; at++) {
+		unsigned int nonzero = 0;
+
+		if (!state[at])
+			continue;
+		deallocated++;
+		CU_ASSERT_EQUAL(cdb16(dev, 0x88, 0, at, 1, sector, 512, NULL), TCMU_STS_OK);
+		for (unsigned int i = 0; i < 512; i++)
+			nonzero += sector[i] != 0;
+		CU_ASSERT_EQUAL(nonzero, 0);
+	}
+	CU_ASSERT_EQUAL(state[3] + state[18] + state[100] + state[200], 0);
+	CU_ASSERT_EQUAL(state[1000] + state[1007], 2);
+	CU_ASSERT_EQUAL(state[5000], 0); /* the base's, which is raw: all of it is there */
+	CU_ASSERT(deallocated >= 8);
+	/* Less room than one range takes; no blocks there. */
+	for (unsigned int room = 0; room < 24; room++) {
+		memset(answer, 0xee, sizeof(answer));
+		CU_ASSERT_EQUAL(cdb16(dev, 0x9e, 0x12, 0, room, answer, sizeof(answer), NULL), TCMU_STS_OK);
+		CU_ASSERT(room < 4 || be32_at(answer) == 20);
+		CU_ASSERT_EQUAL(answer[room], 0xee);
+	}
+	CU_ASSERT_EQUAL(cdb16(dev, 0x9e, 0x12, SIZE / 512, 24, answer, 24, NULL), TCMU_STS_RANGE);
+	CU_ASSERT_EQUAL(cdb16(dev, 0x9e, 0x12, UINT64_MAX, 24, answer, 24, NULL), TCMU_STS_RANGE);
+}
+
 static void test_handler_commands(void)
 {
 	struct tcmu_device dev = {.config = "bootwell/a-0"};
@@ -389,6 +441,7 @@ static void test_handler_commands(void)
 	CU_ASSERT_EQUAL(send_cdb(&dev, &c, NULL, 0), TCMU_STS_OK);
 	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, 1000, 1, back, 512, NULL), TCMU_STS_OK);
 	CU_ASSERT_EQUAL(back[0], 0);
+	check_lba_status(&dev);
 	/* A zero-length command. */
 	CU_ASSERT_EQUAL(cdb16(&dev, 0x88, 0, 5, 0, NULL, 0, NULL), TCMU_STS_OK);
 	/* A failed UNMAP, which the runner calls good, is told by the next flush. */
