@@ -39,7 +39,7 @@ wait_for() { local end=$((SECONDS + $1)); shift; until "$@" >/dev/null 2>&1; do 
 # guess is switched off. iSCSI and uploads are left out: what disks hold looks like anything.
 lab_well_formed() {
 	local bad
-	tcpdump -r "$1" -w "$TMP/ours.pcap" 'not tcp port 3260 and not tcp port 1000' 2>/dev/null
+	tcpdump -r "$1" -w "$TMP/ours.pcap" 'not tcp portrange 3260-3262 and not tcp port 1000' 2>/dev/null
 	[ "$(stat -c %s "$TMP/ours.pcap")" -gt 24 ] || { echo "# $1 holds no packet"; return 1; }
 	bad=$(tshark -r "$TMP/ours.pcap" -Y '_ws.malformed || _ws.expert.severity >= "Error" || ip.checksum.status == "Bad"' \
 		--disable-protocol classicstun --disable-protocol stun -o ip.check_checksum:TRUE 2>/dev/null)

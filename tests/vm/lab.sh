@@ -36,8 +36,9 @@ lab_start() {
 	known=$(dirname "$LAB_TREE")/accel-$(cat /proc/sys/kernel/random/boot_id)
 	[ -s "$known" ] || "$LAB_VM/talk" accel "$LAB_TREE/kernel" >"$known"
 	LAB_ACCEL=${LAB_ACCEL:-$(cat "$known")}
-	# Without 5-level paging, which makes every miss of the emulated TLB one step longer.
-	lab_accel=(-accel "tcg,thread=multi,tb-size=256" -cpu "max,la57=off")
+	# Without 5-level paging, which makes every miss of the emulated TLB one step longer, and without "enhanced rep movsb":
+	# an emulated CPU copies one byte at a time with it, and the kernel would use it for everything.
+	lab_accel=(-accel "tcg,thread=multi,tb-size=256" -cpu "max,la57=off,erms=off")
 	[ "$LAB_ACCEL" = tcg ] || lab_accel=(-accel kvm -cpu host)
 	unshare -n sleep infinity &
 	lab_ns=$!
@@ -179,7 +180,7 @@ appliance_start() {
 	# two CPUs loses such a patch now and then; both then hang in the breakpoint that the patch begins with.
 	local lab_counting=sysctl.kernel.bpf_stats_enabled=1
 	lab_qemu appliance "${LAB_APPLIANCE_MEMORY:-1536}" "${LAB_APPLIANCE_CPUS:-2}" -kernel "$LAB_TREE/kernel" -initrd "$LAB/initrd" \
-		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off no_timer_check lpj=4000000 tsc=nowatchdog rw $lab_counting ${LAB_APPEND:-}" \
+		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off no_timer_check lpj=4000000 tsc=reliable rw $lab_counting ${LAB_APPEND:-}" \
 		-drive "if=none,id=root,file=$root,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=root \
 		-drive "if=none,id=data,$drive" -device virtio-blk-pci,drive=data \
 		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:01,romfile="
