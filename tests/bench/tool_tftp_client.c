@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A TFTP client that checks every byte it gets, for benchmarks and tests: one transfer after
- * another, or many at once from one thread. Plain sockets only, so that every server meets the same
- * client.
+ * another, or many at once from one thread. Over plain sockets, or (-r) as a boot ROM does, which
+ * drives its card itself and has no kernel between: frames from a ring that the card's packets are
+ * put into, looked at again and again, and frames out, many a call. So more of what is measured is
+ * the server.
  *
  *	tool_tftp_client -s ADDRESS [-p PORT] -f NAME -c LOCAL_COPY [-b BLKSIZE] [-w WINDOWSIZE] [-j
  * AT_ONCE] [-n COUNT]
  *			 [-t TIMEOUT_MS] [-T TRIES] [-d DUPLICATE_PERCENT] [-S SECONDS] [-k SECONDS]
- *			 [-P PROCESSES]
+ *			 [-P PROCESSES] [-r INTERFACE,SERVER_MAC,OWN_ADDRESS,OWN_MAC]
  *
  * Ends with one line: transfers, blocks, bytes, seconds, blocks/s, the client's CPU seconds,
  * retries, duplicates seen. Status 1 if a transfer failed or a byte differed. Without -b, -w and -k
  * no option is asked for. -S starts new transfers only so long (in place of -n). -d sends that share
  * of ACKs twice. -k asks for the timeout option (RFC 2349). -P shares -j and -n among so many
- * processes.
+ * processes. -r: OWN_ADDRESS and OWN_MAC are not the interface's, so that this machine's kernel
+ * leaves the packets alone; the server must know the MAC (ip neighbor), and no segmentation may be
+ * left to a card that is not there, but UDP's.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,6 +52,7 @@ static struct {
 	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option,
 		processes;
 	double seconds;
+	const char *ring;
 } opt = {.window = 1, .at_once = 1, .count = 1, .timeout_ms = 1000, .tries = 20, .processes = 1};
 
 struct transfer {
@@ -51,6 +62,7 @@ struct transfer {
 	uint32_t acked; /* last ACK sent */
 	unsigned int blksize, window;
 	unsigned int tries;
+	uint16_t port, server_port; /* with -r */
 	bool gap;      /* an ACK for a gap was sent since the last block in order */
 	uint64_t last; /* ns */
 	uint8_t packet[600];
@@ -99,11 +111,138 @@ static unsigned int make_request(uint8_t *packet, size_t room)
 	return n;
 }
 
+/* --- frames, with -r --- */
+
+#define SPIN_NS 1000000 /* looks for a frame so long before it sleeps */
+
+enum { FRAME = 32768, FRAMES = 1024, OUT = 64, HEADERS = 14 + 20 + 8 };
+
+static struct {
+	int fd;
+	uint8_t *map;
+	unsigned int next;
+	uint16_t port; /* of the last transfer */
+	uint8_t header[HEADERS];
+	uint8_t out[OUT][HEADERS + 600];
+	unsigned int lengths[OUT];
+	unsigned int count;
+} ring;
+
+static void ring_open(void)
+{
+	struct tpacket_req request = {.tp_block_size = FRAME * 8, .tp_block_nr = FRAMES / 8, .tp_frame_size = FRAME, .tp_frame_nr = FRAMES};
+	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+	char interface[IF_NAMESIZE], own[16], theirs[18], mac[18];
+	int version = TPACKET_V2, on = 1;
+	struct in_addr a;
+
+	if (sscanf(opt.ring, "%15[^,],%17[^,],%15[^,],%17s", interface, theirs, own, mac) != 4 || inet_pton(AF_INET, own, &a) != 1) {
+		fprintf(stderr, "tool_tftp_client: -r INTERFACE,SERVER_MAC,OWN_ADDRESS,OWN_MAC\n");
+		exit(2);
+	}
+	for (unsigned int i = 0; i < 6; i++) {
+		ring.header[i] = (uint8_t)strtoul(theirs + 3 * i, NULL, 16);
+		ring.header[6 + i] = (uint8_t)strtoul(mac + 3 * i, NULL, 16);
+	}
+	ring.header[12] = 8; /* IPv4 */
+	ring.header[14] = 0x45;
+	ring.header[22] = 64;
+	ring.header[23] = IPPROTO_UDP;
+	memcpy(ring.header + 26, &a, 4);
+	memcpy(ring.header + 30, &opt.server.sin_addr, 4);
+	address.sll_ifindex = (int)if_nametoindex(interface);
+	ring.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (ring.fd < 0 || setsockopt(ring.fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) ||
+	    setsockopt(ring.fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) ||
+	    setsockopt(ring.fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)))
+		fail("packet socket");
+	ring.map = mmap(NULL, (size_t)FRAME * FRAMES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd, 0);
+	if (ring.map == MAP_FAILED || bind(ring.fd, (struct sockaddr *)&address, sizeof(address)))
+		fail("packet ring");
+	ring.port = (uint16_t)(20000 + now_ns() / 1000 % 20000);
+}
+
+/* RFC 1071, over big-endian words. */
+static uint16_t checksum(const uint8_t *p, unsigned int n, uint32_t sum)
+{
+	for (; n > 1; p += 2, n -= 2)
+		sum += (uint32_t)(p[0] << 8 | p[1]);
+	if (n)
+		sum += (uint32_t)(p[0] << 8);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+static void put16(uint8_t *p, unsigned int v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static void ring_flush(void)
+{
+	struct mmsghdr m[OUT] = {0};
+	struct iovec iov[OUT];
+
+	for (unsigned int i = 0; i < ring.count; i++) {
+		iov[i] = (struct iovec){ring.out[i], ring.lengths[i]};
+		m[i].msg_hdr.msg_iov = &iov[i];
+		m[i].msg_hdr.msg_iovlen = 1;
+	}
+	for (unsigned int sent = 0; sent < ring.count;) {
+		int n = sendmmsg(ring.fd, m + sent, ring.count - sent, 0);
+
+		if (n < 0)
+			fail("sendmmsg");
+		sent += (unsigned int)n;
+	}
+	ring.count = 0;
+}
+
+static void ring_send(const struct transfer *t, const uint8_t *data, unsigned int n)
+{
+	uint8_t *p = ring.out[ring.count];
+	uint16_t sum;
+
+	memcpy(p, ring.header, HEADERS);
+	put16(p + 16, 28 + n);
+	put16(p + 24, checksum(p + 14, 20, 0));
+	put16(p + 34, t->port);
+	put16(p + 36, t->begun ? t->server_port : ntohs(opt.server.sin_port));
+	put16(p + 38, 8 + n);
+	memcpy(p + HEADERS, data, n);
+	/* With the pseudo header (RFC 768): addresses, protocol, length. */
+	sum = checksum(p + 26, 8 + 8 + n, IPPROTO_UDP + 8 + n);
+	put16(p + 40, sum ? sum : 0xffff);
+	ring.lengths[ring.count++] = HEADERS + n;
+	if (ring.count == OUT || opt.at_once == 1)
+		ring_flush();
+}
+
+/* --- transfers --- */
+
+static void send_packet(struct transfer *t, const uint8_t *data, unsigned int n)
+{
+	if (opt.ring)
+		ring_send(t, data, n);
+	else if (t->begun)
+		send(t->fd, data, n, 0);
+	else if (sendto(t->fd, data, n, 0, (struct sockaddr *)&opt.server, sizeof(opt.server)) < 0)
+		fail("sendto");
+}
+
 static void transfer_begin(struct transfer *t)
 {
 	int size = 4 << 20;
 
 	*t = (struct transfer){.blksize = 512, .window = 1, .last = now_ns()};
+	t->length = make_request(t->packet, sizeof(t->packet));
+	if (opt.ring) {
+		t->port = ring.port = ring.port >= 60000 ? 20000 : ring.port + 1;
+		send_packet(t, t->packet, t->length);
+		return;
+	}
 	t->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (t->fd < 0)
 		fail("socket");
@@ -114,10 +253,7 @@ static void transfer_begin(struct transfer *t)
 
 		setsockopt(t->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	}
-	t->length = make_request(t->packet, sizeof(t->packet));
-	if (sendto(t->fd, t->packet, t->length, 0, (struct sockaddr *)&opt.server,
-		   sizeof(opt.server)) < 0)
-		fail("sendto");
+	send_packet(t, t->packet, t->length);
 }
 
 static void send_ack(struct transfer *t)
@@ -125,9 +261,9 @@ static void send_ack(struct transfer *t)
 	uint8_t ack[4] = {0, ACK, (uint8_t)(t->block >> 8), (uint8_t)t->block};
 
 	t->acked = t->block;
-	send(t->fd, ack, 4, 0);
+	send_packet(t, ack, 4);
 	if (opt.duplicate && (unsigned int)rand() % 100 < opt.duplicate)
-		send(t->fd, ack, 4, 0);
+		send_packet(t, ack, 4);
 }
 
 /* Sends again what the server may have missed; false when tried too often. */
@@ -138,8 +274,7 @@ static bool transfer_retry(struct transfer *t)
 	total.retries++;
 	t->last = now_ns();
 	if (!t->begun)
-		sendto(t->fd, t->packet, t->length, 0, (struct sockaddr *)&opt.server,
-		       sizeof(opt.server));
+		send_packet(t, t->packet, t->length);
 	else
 		send_ack(t);
 	return true;
@@ -208,11 +343,12 @@ static int take_packet(struct transfer *t, const uint8_t *p, size_t n,
 	if (n < 4)
 		return complain("short packet", t);
 	if (!t->begun) {
-		if (connect(t->fd, (const struct sockaddr *)from, sizeof(*from)))
+		t->server_port = ntohs(from->sin_port);
+		if (!opt.ring && connect(t->fd, (const struct sockaddr *)from, sizeof(*from)))
 			fail("connect");
 		t->begun = true;
 	}
-	t->last = opt.at_once == 1 ? 0 : now_ns();
+	t->last = opt.at_once == 1 && !opt.ring ? 0 : now_ns();
 	switch (p[0] << 8 | p[1]) {
 	case OACK:
 		if (t->block == 0) {
@@ -260,7 +396,8 @@ static int transfer_receive(struct transfer *t, bool wait)
 
 static void transfer_end(struct transfer *t, int result)
 {
-	close(t->fd);
+	if (!opt.ring)
+		close(t->fd);
 	t->fd = -1;
 	total.transfers++;
 	total.failed += result < 0;
@@ -348,13 +485,93 @@ static void run_at_once(uint64_t begun_at)
 	free(transfers);
 }
 
+/* A frame for a transfer; the kernel may have left it to the card to cut a window into blocks. As take_packet(). */
+static int take_frame(struct transfer *t, const uint8_t *p, unsigned int n)
+{
+	struct sockaddr_in from = {.sin_port = htons((uint16_t)(p[34] << 8 | p[35]))};
+	unsigned int length = (unsigned int)(p[38] << 8 | p[39]), each;
+	int r = 0;
+
+	if (t->begun && ntohs(from.sin_port) != t->server_port)
+		return 0;
+	if (length < 12 || length > n - 34)
+		return complain("short frame", t);
+	length -= 8;
+	each = t->begun && length > t->blksize + 4 ? t->blksize + 4 : length;
+	for (p += HEADERS; r == 0 && length; p += each, length -= each) {
+		each = length < each ? length : each;
+		r = take_packet(t, p, each, &from);
+	}
+	return r;
+}
+
+static void run_ring(uint64_t begun_at)
+{
+	struct transfer *transfers = calloc(opt.at_once, sizeof(*transfers));
+	static uint16_t by_port[65536]; /* number + 1 */
+	uint64_t started = 0, checked = now_ns();
+	int open = 0;
+
+	ring_open();
+	for (unsigned int i = 0; i < opt.at_once; i++) {
+		transfers[i].fd = -1;
+		if (more(started, begun_at)) {
+			transfer_begin(&transfers[i]);
+			by_port[transfers[i].port] = (uint16_t)(i + 1);
+			started++;
+			open++;
+		}
+	}
+	while (open > 0) {
+		struct tpacket2_hdr *h = (void *)(ring.map + (size_t)ring.next * FRAME);
+		const uint8_t *p;
+		unsigned int who;
+		int r;
+
+		if (!(__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER)) {
+			struct pollfd wait = {.fd = ring.fd, .events = POLLIN};
+			uint64_t until;
+
+			ring_flush();
+			until = now_ns() + SPIN_NS;
+			while (!(__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) && now_ns() < until)
+				;
+			if (!(__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+				poll(&wait, 1, 100);
+			if (now_ns() - checked > 100000000) {
+				check_timeouts(transfers, &open);
+				checked = now_ns();
+			}
+			continue;
+		}
+		p = (const uint8_t *)h + h->tp_mac;
+		who = h->tp_snaplen > HEADERS && p[23] == IPPROTO_UDP ? by_port[p[36] << 8 | p[37]] : 0;
+		r = who && transfers[who - 1].fd >= 0 ? take_frame(&transfers[who - 1], p, h->tp_snaplen) : 0;
+		__atomic_store_n(&h->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+		ring.next = (ring.next + 1) % FRAMES;
+		if (r == 0)
+			continue;
+		by_port[transfers[who - 1].port] = 0;
+		transfer_end(&transfers[who - 1], r);
+		open--;
+		if (more(started, begun_at)) {
+			transfer_begin(&transfers[who - 1]);
+			by_port[transfers[who - 1].port] = (uint16_t)who;
+			started++;
+			open++;
+		}
+	}
+	ring_flush();
+	free(transfers);
+}
+
 static void read_arguments(int argc, char **argv)
 {
 	struct stat st;
 	int c, fd = -1;
 
 	opt.server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(69)};
-	while ((c = getopt(argc, argv, "s:p:f:c:b:w:j:n:t:T:d:S:k:P:")) != -1)
+	while ((c = getopt(argc, argv, "s:p:f:c:b:w:j:n:t:T:d:S:k:P:r:")) != -1)
 		switch (c) {
 		case 's':
 			inet_pton(AF_INET, optarg, &opt.server.sin_addr);
@@ -395,6 +612,9 @@ static void read_arguments(int argc, char **argv)
 		case 'k':
 			opt.timeout_option = (unsigned int)atoi(optarg);
 			break;
+		case 'r':
+			opt.ring = optarg;
+			break;
 		case 'S':
 			opt.seconds = atof(optarg);
 			break;
@@ -415,7 +635,9 @@ static void read_arguments(int argc, char **argv)
 
 static void run(uint64_t begun_at)
 {
-	if (opt.at_once == 1)
+	if (opt.ring)
+		run_ring(begun_at);
+	else if (opt.at_once == 1)
 		run_one_by_one(begun_at);
 	else
 		run_at_once(begun_at);
