@@ -25,8 +25,6 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,6 +39,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/unit/tftp_frames.h"
 
 enum { RRQ = 1, DATA = 3, ACK = 4, ERROR = 5, OACK = 6 };
 
@@ -122,9 +122,9 @@ static struct {
 	uint8_t *map;
 	unsigned int next;
 	uint16_t port; /* of the last transfer */
-	uint8_t header[HEADERS];
-	uint8_t out[OUT][HEADERS + 600];
-	unsigned int lengths[OUT];
+	uint8_t macs[12];
+	uint32_t address;
+	struct frame out[OUT];
 	unsigned int count;
 } ring;
 
@@ -141,15 +141,10 @@ static void ring_open(void)
 		exit(2);
 	}
 	for (unsigned int i = 0; i < 6; i++) {
-		ring.header[i] = (uint8_t)strtoul(theirs + 3 * i, NULL, 16);
-		ring.header[6 + i] = (uint8_t)strtoul(mac + 3 * i, NULL, 16);
+		ring.macs[i] = (uint8_t)strtoul(theirs + 3 * i, NULL, 16);
+		ring.macs[6 + i] = (uint8_t)strtoul(mac + 3 * i, NULL, 16);
 	}
-	ring.header[12] = 8; /* IPv4 */
-	ring.header[14] = 0x45;
-	ring.header[22] = 64;
-	ring.header[23] = IPPROTO_UDP;
-	memcpy(ring.header + 26, &a, 4);
-	memcpy(ring.header + 30, &opt.server.sin_addr, 4);
+	ring.address = ntohl(a.s_addr);
 	address.sll_ifindex = (int)if_nametoindex(interface);
 	ring.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (ring.fd < 0 || setsockopt(ring.fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) ||
@@ -162,31 +157,13 @@ static void ring_open(void)
 	ring.port = (uint16_t)(20000 + now_ns() / 1000 % 20000);
 }
 
-/* RFC 1071, over big-endian words. */
-static uint16_t checksum(const uint8_t *p, unsigned int n, uint32_t sum)
-{
-	for (; n > 1; p += 2, n -= 2)
-		sum += (uint32_t)(p[0] << 8 | p[1]);
-	if (n)
-		sum += (uint32_t)(p[0] << 8);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-static void put16(uint8_t *p, unsigned int v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
 static void ring_flush(void)
 {
 	struct mmsghdr m[OUT] = {0};
 	struct iovec iov[OUT];
 
 	for (unsigned int i = 0; i < ring.count; i++) {
-		iov[i] = (struct iovec){ring.out[i], ring.lengths[i]};
+		iov[i] = (struct iovec){ring.out[i].b, ring.out[i].length};
 		m[i].msg_hdr.msg_iov = &iov[i];
 		m[i].msg_hdr.msg_iovlen = 1;
 	}
@@ -202,20 +179,13 @@ static void ring_flush(void)
 
 static void ring_send(const struct transfer *t, const uint8_t *data, unsigned int n)
 {
-	uint8_t *p = ring.out[ring.count];
-	uint16_t sum;
+	struct frame *f = &ring.out[ring.count++];
 
-	memcpy(p, ring.header, HEADERS);
-	put16(p + 16, 28 + n);
-	put16(p + 24, checksum(p + 14, 20, 0));
-	put16(p + 34, t->port);
-	put16(p + 36, t->begun ? t->server_port : ntohs(opt.server.sin_port));
-	put16(p + 38, 8 + n);
-	memcpy(p + HEADERS, data, n);
-	/* With the pseudo header (RFC 768): addresses, protocol, length. */
-	sum = checksum(p + 26, 8 + 8 + n, IPPROTO_UDP + 8 + n);
-	put16(p + 40, sum ? sum : 0xffff);
-	ring.lengths[ring.count++] = HEADERS + n;
+	headers(f, ring.address, ntohl(opt.server.sin_addr.s_addr), t->port, t->begun ? t->server_port : ntohs(opt.server.sin_port), 0, 0,
+		n - 4);
+	memcpy(f->b, ring.macs, sizeof(ring.macs));
+	memcpy(f->b + HEADERS, data, n);
+	seal(f);
 	if (ring.count == OUT || opt.at_once == 1)
 		ring_flush();
 }
@@ -488,8 +458,8 @@ static void run_at_once(uint64_t begun_at)
 /* A frame for a transfer; the kernel may have left it to the card to cut a window into blocks. As take_packet(). */
 static int take_frame(struct transfer *t, const uint8_t *p, unsigned int n)
 {
-	struct sockaddr_in from = {.sin_port = htons((uint16_t)(p[34] << 8 | p[35]))};
-	unsigned int length = (unsigned int)(p[38] << 8 | p[39]), each;
+	struct sockaddr_in from = {.sin_port = htons(get16(p + 34))};
+	unsigned int length = get16(p + 38), each;
 	int r = 0;
 
 	if (t->begun && ntohs(from.sin_port) != t->server_port)
@@ -545,7 +515,7 @@ static void run_ring(uint64_t begun_at)
 			continue;
 		}
 		p = (const uint8_t *)h + h->tp_mac;
-		who = h->tp_snaplen > HEADERS && p[23] == IPPROTO_UDP ? by_port[p[36] << 8 | p[37]] : 0;
+		who = h->tp_snaplen > HEADERS && p[23] == IPPROTO_UDP ? by_port[get16(p + 36)] : 0;
 		r = who && transfers[who - 1].fd >= 0 ? take_frame(&transfers[who - 1], p, h->tp_snaplen) : 0;
 		__atomic_store_n(&h->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 		ring.next = (ring.next + 1) % FRAMES;
