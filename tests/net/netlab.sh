@@ -66,7 +66,7 @@ netd_stat() {
 }
 # lab_capture NS IFNAME FILE: everything on that interface, until the test ends or lab_capture_end
 lab_capture() {
-	ip netns exec "$(ns "$1")" tcpdump -q -U -s 0 -i "$2" -w "$3" 2>"$TMP/tcpdump.err" &
+	ip netns exec "$(ns "$1")" tcpdump -q -U -B 32768 -s 0 -i "$2" -w "$3" 2>"$TMP/tcpdump.err" &
 	capture=$!
 	at_exit kill "$capture"
 	wait_for 10 grep -q listening "$TMP/tcpdump.err"
