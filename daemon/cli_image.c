@@ -312,7 +312,7 @@ static int image_check_command(int argc, char **argv, bool json)
 	f.list = json ? json_array() : NULL;
 	r = chain_open(&img, argv[optind], o.format, &err);
 	if (r < 0)
-		report(&f, err.text, NULL);
+		report(&f, err.text, image_advice(r));
 	else if (check_chain(img, &f) < 0)
 		report(&f, "the file cannot be read to its end",
 		       "look at the disk that it lies on: dmesg");

@@ -222,3 +222,46 @@ int image_check(const struct image *img, image_report_fn report, void *arg)
 			r = check_units(&c, &img->segments[i]);
 	return r < 0 ? r : c.findings;
 }
+
+/* --- what was refused --- */
+
+const char *image_advice(int code)
+{
+	switch (-code) {
+	case EBADMSG:
+		return "copy it again from where it came and compare both with sha256sum; if it is "
+		       "damaged "
+		       "there too, take an older copy, or let the program that made it repair it";
+	case ENOENT:
+		return "put the missing file where it is looked for, or correct the name";
+	case ESTALE:
+		return "bring back the parent as it was when the child was made; without it the "
+		       "child is lost";
+	case EPERM:
+	case EXDEV:
+	case ELOOP:
+		return "put all of its files into one folder, each under its own name, without "
+		       "symbolic links";
+	case EFBIG:
+	case EMFILE:
+	case EMLINK:
+		return "make one file of it: qemu-img convert -O raw";
+	case ENOTSUP:
+		return "let the program that made it export it as a plain VMDK or VHD, or convert "
+		       "it with: "
+		       "qemu-img convert -O raw";
+	case EMEDIUMTYPE:
+		return "name the file that describes the disk, say what it is with --format, or "
+		       "convert it first";
+	case EIO:
+		return "look at the disk that it lies on: dmesg";
+	case EACCES:
+		return "run it as root, or look at the permissions of the file and its folders";
+	case ENOMEM:
+	case EAGAIN:
+	case EBUSY:
+		return "try again";
+	default:
+		return "let the program that made it check it, or take another copy";
+	}
+}

@@ -156,6 +156,10 @@ int image_map(const struct image *img, uint64_t offset, uint64_t length, struct 
 typedef void (*image_report_fn)(void *arg, const char *finding, const char *fix);
 int image_check(const struct image *img, image_report_fn report, void *arg);
 
+/* What helps a person when an image was refused with this code (-errno) of image_open() and its
+ * kin; never NULL. */
+const char *image_advice(int code);
+
 const char *image_format_name(enum image_format format); /* "raw", "vhd", "vmdk" */
 const char *image_subformat_name(
 	enum image_subformat subformat); /* "raw", "fixed", "dynamic", "monolithicSparse", … */

@@ -93,6 +93,21 @@ check "a failed conversion leaves no file" test ! -e no.raw
 # refusals
 cp vmdk.vmdk t.vmdk && truncate -s -64K t.vmdk
 says "would lie past the end of the file; is it truncated?" "$BOOTWELL" image check t.vmdk
+says "what helps: copy it again from where it came and compare both with sha256sum" "$BOOTWELL" image check t.vmdk
+printf '\x1f\x8b%600s' '' >packed.vmdk
+says "what helps: name the file that describes the disk" "$BOOTWELL" image check packed.vmdk
+says "what helps: put the missing file where it is looked for" "$BOOTWELL" image check nowhere.vmdk
+# Whatever the fuzzers have found so far: a sentence, and what helps.
+corpus=$TOP/tests/fuzz/corpus seen=0 mute=0
+for f in "$corpus"/vhd/* "$corpus"/vmdk/* "$corpus"/probe/*; do
+	for format in vhd vmdk; do
+		json=$("$BOOTWELL" image check --json --format $format "$f" 2>/dev/null) && continue
+		seen=$((seen + 1))
+		jq -e '(.findings | length > 0) and all(.findings[]; (.finding | length > 0) and (.fix | type == "string"))' <<<"$json" >/dev/null ||
+			{ mute=$((mute + 1)); echo "# $format $f: $json"; }
+	done
+done
+check "what helps is said of each of $seen damaged images" test $seen -gt 100 -a $mute = 0
 says "is a file of the image that is to be converted" "$BOOTWELL" image convert src.raw src.raw
 rm -f big.raw; truncate -s 3T big.raw
 says "is too large for this format" "$BOOTWELL" image convert -O vhd big.raw big.vhd
