@@ -139,7 +139,7 @@ fuzz: $(FUZZ_BIN)  ## run every fuzz harness for SECONDS=n each (default 60)
 # gcc warns of more when it instruments, much of it not so: no errors.
 asan:  ## unit and crash tests under ASan and UBSan
 	$(Q)$(MAKE) O=$(O)/asan EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -Wno-error' \
-		EXTRA_LDFLAGS='-fsanitize=address,undefined' tests
+		EXTRA_LDFLAGS='-fsanitize=address,undefined' all tests
 	$(Q)tests/run -o $(O)/asan unit crash
 
 check:  ## install what is missing, build, run every test that this machine can run
