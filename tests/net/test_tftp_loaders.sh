@@ -117,7 +117,9 @@ if [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ]; then
 		-drive if=pflash,format=raw,file="$TMP/vars"
 	said 240 "OVMF: HTTP boot from the server's URI" 'URI: http://10.77.0.1:8001/nbp/snponly.efi'
 	said 240 "OVMF: what it loaded starts, and has its script" 'bootwell: PC[0-9]+ gets no disk'
-	check "the boot program went over HTTP" test "$(tshark -r "$TMP/all.pcap" -d tcp.port==8001,http -Y 'http.request.method == GET && http.request.uri == "/nbp/snponly.efi"' 2>/dev/null | wc -l)" -ge 1
+	# The capture is written in blocks, some time after the packets.
+	over_http() { tshark -r "$TMP/all.pcap" -d tcp.port==8001,http -Y 'http.request.method == GET && http.request.uri == "/nbp/snponly.efi"' 2>/dev/null | grep -q .; }
+	check "the boot program went over HTTP" wait_for 20 over_http
 	off
 else
 	echo "ok - HTTP boot # SKIP the package ovmf is not installed"
