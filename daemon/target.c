@@ -348,6 +348,10 @@ static int add_backstore(struct targets *t, const struct target_lun *d, char err
 			 strerror(-r));
 	if (!r)
 		r = configfs_write(&t->fs, CMD_TIME_OUT, HBA "/%s/attrib/cmd_time_out", d->id);
+	/* Nobody to reserve it against; the kernel would keep a file for each disk in /var/target. Kernels before 5.0 have no
+	 * such switch. */
+	if (!r)
+		configfs_write(&t->fs, "0", HBA "/%s/attrib/emulate_pr", d->id);
 	return r;
 }
 

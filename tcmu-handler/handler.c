@@ -311,18 +311,24 @@ static int verify(struct tcmu_device *dev, struct tcmulib_cmd *cmd)
 	return compare(d, cmd, lba * block, count * block, bytchk == 3 ? block : 0);
 }
 
-/* READ and WRITE (10), (12), (16) from memory, without a round through the queue. */
+/*
+ * READ and WRITE (10), (12), (16) from memory, without a round through the queue. There is no protection information, which
+ * RDPROTECT and WRPROTECT ask for (SBC-3 5.8, 5.27).
+ */
 static int transfer(struct tcmu_device *dev, struct tcmulib_cmd *cmd, enum disk_op op)
 {
 	struct device *d = tcmur_dev_get_private(dev);
-	uint64_t block = tcmu_dev_get_block_size(dev);
-	uint64_t offset = tcmu_cdb_get_lba(cmd->cdb) * block,
-		 length = tcmu_cdb_get_xfer_length(cmd->cdb) * block;
+	uint64_t block = tcmu_dev_get_block_size(dev), total = tcmu_dev_get_num_lbas(dev);
+	uint64_t lba = tcmu_cdb_get_lba(cmd->cdb), count = tcmu_cdb_get_xfer_length(cmd->cdb);
 	int r;
 
-	if (tcmu_iovec_length(cmd->iovec, cmd->iov_cnt) != length)
+	if (cmd->cdb[1] & 0xe0)
+		return TCMU_STS_INVALID_CDB;
+	if (lba > total || count > total - lba)
+		return TCMU_STS_RANGE;
+	if (tcmu_iovec_length(cmd->iovec, cmd->iov_cnt) != count * block)
 		return TCMU_STS_NOT_HANDLED;
-	r = disk_try(d->disk, op, op == DISK_WRITE && wants_fua(cmd->cdb), offset, length,
+	r = disk_try(d->disk, op, op == DISK_WRITE && wants_fua(cmd->cdb), lba * block, count * block,
 		     cmd->iovec, cmd->iov_cnt);
 	/* Whatever is not plainly done takes the long way, which knows how to fail. */
 	return r ? TCMU_STS_NOT_HANDLED : TCMU_STS_OK;
@@ -406,10 +412,34 @@ static int lba_status(struct tcmu_device *dev, struct tcmulib_cmd *cmd)
 	return TCMU_STS_OK;
 }
 
+/*
+ * Commands that answer with less than they were given room for: the kernel sends the initiator all of the room, and what lies
+ * there is what an earlier command, or another user of that memory, has left.
+ */
+static void leave_nothing_behind(struct tcmulib_cmd *lib)
+{
+	switch (lib->cdb[0]) {
+	case 0x12: /* INQUIRY */
+	case 0x1a: /* MODE SENSE (6), (10) */
+	case 0x5a:
+	case 0x25: /* READ CAPACITY (10) */
+	case 0x9e: /* SERVICE ACTION IN (16): READ CAPACITY (16), GET LBA STATUS */
+	case 0x84: /* RECEIVE COPY RESULTS */
+	case 0xa3: /* MAINTENANCE IN: REPORT TARGET PORT GROUPS */
+		for (size_t i = 0; i < lib->iov_cnt; i++)
+			if (lib->iovec[i].iov_len)
+				memset(lib->iovec[i].iov_base, 0, lib->iovec[i].iov_len);
+		break;
+	default:
+		break;
+	}
+}
+
 static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 {
 	struct tcmulib_cmd *lib = cmd->lib_cmd;
 
+	leave_nothing_behind(lib);
 	switch (lib->cdb[0]) {
 	case 0x28: /* READ (10), (12), (16) */
 	case 0xa8:
