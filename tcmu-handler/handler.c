@@ -311,10 +311,7 @@ static int verify(struct tcmu_device *dev, struct tcmulib_cmd *cmd)
 	return compare(d, cmd, lba * block, count * block, bytchk == 3 ? block : 0);
 }
 
-/*
- * READ and WRITE (10), (12), (16) from memory, without a round through the queue. There is no protection information, which
- * RDPROTECT and WRPROTECT ask for (SBC-3 5.8, 5.27).
- */
+/* READ and WRITE (10), (12), (16) from memory, without a round through the queue. */
 static int transfer(struct tcmu_device *dev, struct tcmulib_cmd *cmd, enum disk_op op)
 {
 	struct device *d = tcmur_dev_get_private(dev);
@@ -322,8 +319,6 @@ static int transfer(struct tcmu_device *dev, struct tcmulib_cmd *cmd, enum disk_
 	uint64_t lba = tcmu_cdb_get_lba(cmd->cdb), count = tcmu_cdb_get_xfer_length(cmd->cdb);
 	int r;
 
-	if (cmd->cdb[1] & 0xe0)
-		return TCMU_STS_INVALID_CDB;
 	if (lba > total || count > total - lba)
 		return TCMU_STS_RANGE;
 	if (tcmu_iovec_length(cmd->iovec, cmd->iov_cnt) != count * block)
@@ -335,42 +330,61 @@ static int transfer(struct tcmu_device *dev, struct tcmulib_cmd *cmd, enum disk_
 }
 
 /*
- * MODE SENSE (6) and (10), SPC-4 6.11 and SBC-3 6.4.1, of a disk that may only be read: the runner's answer has no WP bit, so
- * that an operating system would mount the disk for writing, and then fail. All else is the runner's.
+ * MODE SENSE (6) and (10), SPC-4 6.11 and SBC-3 6.4.1. The runner's answer has neither WP, so that an operating system would
+ * mount a disk that may only be read, and then fail, nor DPOFUA: systems would then do without FUA where they mean it, or flush
+ * everything instead. The pages are those of the runner, whose MODE SELECT compares with its own.
  */
+static size_t mode_page(uint8_t *to, uint8_t page, bool write_cache)
+{
+	memset(to, 0, 20);
+	to[0] = page;
+	to[1] = page == 0x08 ? 0x12 : 0x0a;
+	if (page == 0x08) /* caching: WCE */
+		to[2] = write_cache ? 0x04 : 0;
+	if (page == 0x0a) { /* control: GLTSD, TAS, BUSY TIMEOUT PERIOD without end */
+		to[2] = 0x02;
+		to[5] = 0x40;
+		to[8] = to[9] = 0xff;
+	}
+	return to[1] + 2u;
+}
+
 static int mode_sense(struct tcmu_device *dev, struct tcmulib_cmd *lib)
 {
+	static const uint8_t known[] = {0x01, 0x08, 0x0a};
 	const uint8_t *cdb = lib->cdb;
 	struct device *d = tcmur_dev_get_private(dev);
-	size_t room = tcmu_iovec_length(lib->iovec, lib->iov_cnt), n;
-	uint8_t data[48] = {0}, page = cdb[2] & 0x3f;
+	const struct overlay *ov = disk_overlay(d->disk);
+	size_t room = tcmu_iovec_length(lib->iovec, lib->iov_cnt), n, had;
+	uint8_t data[64] = {0}, page = cdb[2] & 0x3f, control = cdb[2] >> 6;
 	bool ten = cdb[0] == 0x5a;
 	struct iov_pos dst;
 
-	if (disk_overlay(d->disk) || (cdb[3] && cdb[3] != 0xff) || (page != 0x3f && page != 0x08 && page != 0x0a))
-		return TCMU_STS_NOT_HANDLED;
-	n = ten ? 8 : 4;
-	if (page != 0x0a) { /* caching: no write cache */
-		data[n] = 0x08;
-		data[n + 1] = 0x12;
-		n += 20;
+	if ((cdb[3] && cdb[3] != 0xff) || control == 3 /* saved values: there are none */)
+		return TCMU_STS_INVALID_CDB;
+	had = n = ten ? 8 : 4;
+	for (size_t i = 0; i < sizeof(known); i++) {
+		size_t length;
+
+		if (page != 0x3f && page != known[i])
+			continue;
+		length = mode_page(data + n, known[i], ov && ov->keep);
+		if (control == 1) /* what can be changed: nothing */
+			memset(data + n + 2, 0, length - 2);
+		n += length;
 	}
-	if (page != 0x08) { /* control */
-		data[n] = 0x0a;
-		data[n + 1] = 0x0a;
-		n += 12;
-	}
+	if (n == had)
+		return TCMU_STS_INVALID_CDB;
 	data[ten ? 1 : 0] = (uint8_t)(n - (ten ? 2 : 1));
-	data[ten ? 3 : 2] = 0x90; /* WP, DPOFUA */
+	data[ten ? 3 : 2] = ov ? 0x10 : 0x90; /* DPOFUA; WP */
 	if (n > (ten ? (size_t)cdb[7] << 8 | cdb[8] : cdb[4]))
 		n = ten ? (size_t)cdb[7] << 8 | cdb[8] : cdb[4];
 	if (n > room)
 		n = room;
-	if (!room)
+	if (!n)
 		return TCMU_STS_OK;
 	iov_pos_init(&dst, lib->iovec, lib->iov_cnt);
 	iov_put(&dst, 0, data, n);
-	iov_zero(&dst, n, room - n);
 	return TCMU_STS_OK;
 }
 
@@ -435,10 +449,36 @@ static void leave_nothing_behind(struct tcmulib_cmd *lib)
 	}
 }
 
+/* RDPROTECT, VRPROTECT or WRPROTECT is set (SBC-3 5.8 and further): there is no protection information here. */
+static bool wants_protection(const uint8_t *cdb)
+{
+	switch (cdb[0]) {
+	case 0x28: /* READ (10), (12), (16) */
+	case 0xa8:
+	case 0x88:
+	case 0x2a: /* WRITE (10), (12), (16) */
+	case 0xaa:
+	case 0x8a:
+	case 0x2f: /* VERIFY (10), (12), (16) */
+	case 0xaf:
+	case 0x8f:
+	case 0x2e: /* WRITE AND VERIFY (10), (16) */
+	case 0x8e:
+	case 0x41: /* WRITE SAME (10), (16) */
+	case 0x93:
+	case 0x89: /* COMPARE AND WRITE */
+		return cdb[1] & 0xe0;
+	default:
+		return false;
+	}
+}
+
 static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 {
 	struct tcmulib_cmd *lib = cmd->lib_cmd;
 
+	if (wants_protection(lib->cdb))
+		return TCMU_STS_INVALID_CDB;
 	leave_nothing_behind(lib);
 	switch (lib->cdb[0]) {
 	case 0x28: /* READ (10), (12), (16) */
