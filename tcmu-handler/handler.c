@@ -449,8 +449,11 @@ static void leave_nothing_behind(struct tcmulib_cmd *lib)
 	}
 }
 
-/* RDPROTECT, VRPROTECT or WRPROTECT is set (SBC-3 5.8 and further): there is no protection information here. */
-static bool wants_protection(const uint8_t *cdb)
+/*
+ * RDPROTECT, VRPROTECT or WRPROTECT is set (SBC-3 5.8 and further), or ANCHOR: there is no protection information here, and no
+ * anchored block.
+ */
+static bool wants_what_is_not_there(const uint8_t *cdb)
 {
 	switch (cdb[0]) {
 	case 0x28: /* READ (10), (12), (16) */
@@ -464,10 +467,13 @@ static bool wants_protection(const uint8_t *cdb)
 	case 0x8f:
 	case 0x2e: /* WRITE AND VERIFY (10), (16) */
 	case 0x8e:
-	case 0x41: /* WRITE SAME (10), (16) */
-	case 0x93:
 	case 0x89: /* COMPARE AND WRITE */
 		return cdb[1] & 0xe0;
+	case 0x41: /* WRITE SAME (10), (16) */
+	case 0x93:
+		return cdb[1] & 0xf0;
+	case 0x42: /* UNMAP */
+		return cdb[1] & 0x01;
 	default:
 		return false;
 	}
@@ -477,7 +483,7 @@ static int on_command(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 {
 	struct tcmulib_cmd *lib = cmd->lib_cmd;
 
-	if (wants_protection(lib->cdb))
+	if (wants_what_is_not_there(lib->cdb))
 		return TCMU_STS_INVALID_CDB;
 	leave_nothing_behind(lib);
 	switch (lib->cdb[0]) {

@@ -393,7 +393,7 @@ static void check_lba_status(struct tcmu_device *dev)
 	CU_ASSERT_EQUAL(cdb16(dev, 0x9e, 0x12, UINT64_MAX, 24, answer, 24, NULL), TCMU_STS_RANGE);
 }
 
-/* An address that is sector 3 again once it was made bytes in 64 bits, and protection information, which is not there. */
+/* An address that is sector 3 again once it was made bytes in 64 bits, and protection information and anchors, which are not there. */
 static void check_far_away(struct tcmu_device *dev)
 {
 	static const uint64_t far[] = {(1ull << 55) + 3, (1ull << 63) + 3, UINT64_MAX};
@@ -411,6 +411,8 @@ static void check_far_away(struct tcmu_device *dev)
 		for (unsigned int i = 0; i < sizeof(protected); i++)
 			CU_ASSERT_EQUAL(cdb16(dev, protected[i], (uint8_t)(protect << 5), 3, 1, data, 512, NULL),
 					TCMU_STS_INVALID_CDB);
+	CU_ASSERT_EQUAL(cdb16(dev, 0x93, 0x18, 3, 1, data, 512, NULL), TCMU_STS_INVALID_CDB); /* UNMAP, ANCHOR */
+	CU_ASSERT_EQUAL(cdb16(dev, 0x42, 0x01, 3, 1, data, 24, NULL), TCMU_STS_INVALID_CDB);
 	CU_ASSERT_EQUAL(cdb16(dev, 0x88, 0, 3, 1, data, 512, NULL), TCMU_STS_OK);
 	CU_ASSERT_EQUAL(memcmp(before, data, 512), 0);
 }

@@ -90,9 +90,9 @@ lab_mend() { lab_host ip link set "tap-$1" up; }
 lab_qmp() { local n=$1; shift; "$LAB_VM/talk" qmp "$LAB/$n.qmp" "$@"; }
 
 # lab_run NAME COMMAND...: in the machine, by its agent; prints the output, returns the status. LAB_LIMIT: seconds.
-lab_run() { local n=$1; shift; "$LAB_VM/talk" run "$LAB/$n.agent" "${LAB_LIMIT:-60}" <<<"$*"; }
+lab_run() { local n=$1; shift; "$LAB_VM/talk" run "$LAB/$n.agent" "${LAB_LIMIT:-120}" <<<"$*"; }
 # lab_script NAME: the same, the script from stdin
-lab_script() { "$LAB_VM/talk" run "$LAB/$1.agent" "${LAB_LIMIT:-60}"; }
+lab_script() { "$LAB_VM/talk" run "$LAB/$1.agent" "${LAB_LIMIT:-120}"; }
 
 # console_mark NAME: what is on the console by now does not count for console_wait any more
 console_mark() { lab_mark[$1]=$(stat -c %s "$LAB_LOGS/$1.console"); }

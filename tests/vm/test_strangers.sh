@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One PC, one disk: another initiator name, a wrong secret, none, another PC's secret are refused, by libiscsi as a real
-# initiator. And what a plain PXE firmware is told. A Windows gets its PC's name before anybody has seen its disk.
+# initiator, whose judge of targets then finds the disk good. And what a plain PXE firmware is told. A Windows gets its PC's
+# name before anybody has seen its disk.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/lab.sh
 . "$(dirname "$0")/lab.sh"
 # shellcheck source=tests/unit/windows.sh
 . "$(dirname "$0")/../unit/windows.sh"
-requires iscsi-inq iscsi-ls curl
+requires iscsi-inq iscsi-ls iscsi-test-cu curl
 lab_start
 appliance_config_default "
 	[image win]
@@ -53,6 +54,23 @@ refuse "who has no lease gets no secret by TFTP" grep -q 'set password' <<<"$out
 out=$(lab_host curl -sS --max-time 30 "http://10.77.0.1:8001/boot.ipxe?mac=52:54:00:77:02:01" 2>&1)
 refuse "nor by HTTP with the first PC's MAC" grep -q 'set password' <<<"$out"
 check "after all this the owner still logs in" soft a iscsi-inq -i "$initiator" "iscsi://$user%$secret@10.77.0.1/$target/0"
+
+# libiscsi's own judge of targets, suite by suite. Where it expects something else, it is named: AllocLength and BlockLimits, for
+# the kernel sends as much of INQUIRY's answer as was asked for (the rest is zeros) and does not say how much of it counts.
+judge() { # SUITE [KNOWN...]
+	local suite=$1 name bad=() passed; shift
+	soft a timeout 300 iscsi-test-cu -i "$initiator" -d -t "$suite" "iscsi://$user%$secret@10.77.0.1/$target/0" >"$LAB_LOGS/judge-$suite" 2>&1
+	passed=$(grep -c 'passed$' "$LAB_LOGS/judge-$suite")
+	while read -r name; do [[ " $* " == *" $name "* ]] || bad+=("$name"); done \
+		< <(awk '/^ *Test: / { name = $2 } /(^|\.\.\.)FAILED$/ { print name }' "$LAB_LOGS/judge-$suite")
+	check "$suite: $passed passed${*:+, but for $*}${bad[*]:+; failed: ${bad[*]}}" [ "$passed" -gt 0 -a ${#bad[@]} = 0 ]
+}
+judge SCSI.Inquiry AllocLength BlockLimits
+for suite in ModeSense6 Read6 Read10 Read12 Read16 ReadCapacity16 Unmap GetLBAStatus StartStopUnit Verify16 Write10 Write12 Write16 \
+	WriteSame16 WriteVerify16; do judge SCSI.$suite; done
+judge iSCSI.iSCSIcmdsn
+judge iSCSI.iSCSITMF
+check "the judge left nothing in the appliance's log" appliance "! dmesg | grep -E 'BUG|WARNING|APTPL|Oops'"
 
 check "a PC with a Windows gets its disk" soft_pc c 3 ipxe
 lun() { soft c iscsi-inq -i "$soft_initiator" "iscsi://$soft_user%$soft_secret@10.77.0.1/$soft_target/$1"; }
