@@ -3,6 +3,7 @@
  * What the parts of the TFTP server share:
  *	tftp_server.c	requests: who may have what; sockets, problems, the fast path's links
  *	tftp_session.c	one transfer: blocks, acknowledgements, time-outs
+ *	tftp_ready.c	which transfers have heard something
  *	tftp_send.c	datagrams: one block, a window by UDP GSO, OACK, ERROR
  *	tftp_content.c	the bytes: a file beneath the root, or a text
  */
@@ -10,6 +11,7 @@
 #define BOOTWELL_TFTP_PRIVATE_H
 
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "daemon/log.h"
@@ -18,6 +20,7 @@
 #include "daemon/tftp_packet.h"
 #include "daemon/tftp_server.h"
 
+#define TFTP_READY	    64 /* transfers that have heard something, taken at a time */
 #define TFTP_BUCKETS	    1024
 #define TFTP_SOURCE_RATE    500 /* requests a second from one address, */
 #define TFTP_SOURCE_BURST   1000 /* and at once */
@@ -62,7 +65,10 @@ struct tftp_server {
 	struct boot *boot;
 	struct ratelimit *limit;
 	struct netif_watch *watch;
-	struct loop_source *retry, *recv, *tick;
+	struct loop_source *retry, *recv, *tick, *ready_poll;
+	int ready_fd; /* epoll of the transfers' sockets, -1 */
+	struct epoll_event ready[TFTP_READY]; /* being worked on: ready_count of them */
+	unsigned int ready_count;
 	int fd; /* of the well-known port, -1 */
 	uint16_t port;
 	int root_fd; /* -1 */
@@ -94,7 +100,7 @@ struct tftp_session {
 	uint16_t client_port, local_port;
 	int ifindex;
 	int fd;
-	struct loop_source *recv, *timer;
+	struct loop_source *timer;
 	struct tftp_request request;
 	struct tftp_options options;
 	struct tftp_content content;
@@ -129,6 +135,15 @@ enum tftp_repeat { TFTP_REPEAT_ABSORBED, TFTP_REPEAT_RESTART };
 enum tftp_repeat tftp_session_repeated(struct tftp_session *session, const struct tftp_request *request);
 /* Frees the oldest transfer that nobody has confirmed; false: there is none. */
 bool tftp_session_evict(struct tftp_server *server);
+
+/* What its socket has received; the session may be gone afterwards. */
+void tftp_session_hear(struct tftp_session *session, const struct sockaddr_in *from, const uint8_t *data, size_t length);
+
+/* tftp_ready.c; 0 or -errno. _add: once the session has its socket. _remove: before that is closed. */
+int tftp_ready_new(struct tftp_server *server);
+void tftp_ready_free(struct tftp_server *server);
+int tftp_ready_add(struct tftp_session *session);
+void tftp_ready_remove(struct tftp_session *session);
 
 /* tftp_send.c: a datagram that the kernel refuses is as good as lost; the time-out sees to it. */
 void tftp_send_options(struct tftp_session *session);

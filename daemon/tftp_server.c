@@ -334,6 +334,8 @@ static int start(struct tftp_server *server)
 	int r = ratelimit_new(&server->limit, TFTP_SOURCE_RATE, TFTP_SOURCE_BURST);
 
 	if (!r)
+		r = tftp_ready_new(server);
+	if (!r)
 		r = loop_add_timer(server->loop, UINT64_MAX, on_change, server, &server->retry);
 	if (!r)
 		r = loop_add_timer(server->loop, UINT64_MAX, on_tick, server, &server->tick);
@@ -354,7 +356,7 @@ int tftp_server_new(struct tftp_server **ret, struct loop *loop, struct netif *n
 	server->netif = netif;
 	server->config = config;
 	server->boot = boot;
-	server->fd = server->root_fd = -1;
+	server->fd = server->root_fd = server->ready_fd = -1;
 	r = start(server);
 	if (r < 0) {
 		tftp_server_free(server);
@@ -398,6 +400,7 @@ void tftp_server_free(struct tftp_server *server)
 	netif_watch_free(server->watch);
 	loop_source_free(server->retry);
 	loop_source_free(server->tick);
+	tftp_ready_free(server);
 	tftp_loads_stop(server);
 	tftp_fastpath_free(server->fast);
 	ratelimit_free(server->limit);

@@ -11,10 +11,6 @@
  * each of them answered by a window. With a window of one block, nothing is ever sent on a duplicate acknowledgement, only
  * on the time-out (the Sorcerer's Apprentice bug, RFC 1123 §4.2.3.1).
  *
- * Going to sleep and being woken takes the server longer than a near client (a virtual machine, a benchmark) needs for its
- * answer. So while there is one transfer only, the next answer is looked for a moment before the loop goes on; where that
- * is in vain, it is tried less and less.
- *
  * A transfer that the kernel answers (tftp_fastpath.h) is here as well: what its socket hears is what the programs left
  * to us, and its time-outs are ours.
  */
@@ -28,13 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ANSWER_MAX   576 /* bytes of what a client sends within a transfer: an ACK, or an ERROR with its text */
-#define ANSWERS	     4
 #define LOAD_AT_ONCE (2 << 20) /* bytes that are read into the fast path's memory while the client waits */
 #define LOAD_STEP    (8 << 20)
-#define LINGER_NS    60000ull  /* looked for the next answer before going to sleep, */
-#define LINGER_MOST  1000000ull /* in all before the loop has its turn: DHCP waits no longer */
-#define LINGER_SKIP  1024u     /* answers at most that are not waited for after waits in vain */
 
 struct tftp_wait {
 	struct tftp_session *session; /* NULL: the transfer ended meanwhile */
@@ -105,7 +96,7 @@ void tftp_session_free(struct tftp_session *session)
 	tftp_fastpath_file_put(session->fast_file);
 	if (session->wait)
 		session->wait->session = NULL;
-	loop_source_free(session->recv);
+	tftp_ready_remove(session);
 	loop_source_free(session->timer);
 	if (session->fd >= 0)
 		close(session->fd);
@@ -402,7 +393,7 @@ static void on_answer(struct tftp_session *session, const struct tftp_answer *an
 		fast_resume(session);
 }
 
-static void take_packet(struct tftp_session *session, const struct sockaddr_in *from, const uint8_t *data, size_t length)
+void tftp_session_hear(struct tftp_session *session, const struct sockaddr_in *from, const uint8_t *data, size_t length)
 {
 	struct tftp_server *server = session->server;
 	uint32_t client = ntohl(from->sin_addr.s_addr);
@@ -420,69 +411,6 @@ static void take_packet(struct tftp_session *session, const struct sockaddr_in *
 		server->stats.malformed++;
 	else
 		on_answer(session, &answer);
-}
-
-static uint64_t clock_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-/* One more packet, if it comes within the moment. */
-static ssize_t look(const struct tftp_session *session, uint8_t data[ANSWER_MAX], struct sockaddr_in *from, uint64_t *now)
-{
-	uint64_t until = *now + LINGER_NS;
-	ssize_t n;
-
-	do {
-		socklen_t length = sizeof(*from);
-
-		n = recvfrom(session->fd, data, ANSWER_MAX, MSG_DONTWAIT, (struct sockaddr *)from, &length);
-		*now = clock_now();
-	} while (n < 0 && errno == EAGAIN && *now < until);
-	return n;
-}
-
-/* After an answer: the session may be gone, so it is named by its client. */
-static void linger(struct tftp_server *server, uint32_t client, uint16_t port)
-{
-	uint64_t now = clock_now(), end = now + LINGER_MOST;
-	struct tftp_session *session;
-
-	while (now < end && server->stats.sessions == 1 && (session = tftp_session_find(server, client, port)) &&
-	       session->state == TFTP_SENDING && !session->in_kernel) {
-		struct sockaddr_in from;
-		uint8_t data[ANSWER_MAX];
-		ssize_t n;
-
-		if (session->linger_skip) {
-			session->linger_skip--;
-			return;
-		}
-		n = look(session, data, &from, &now);
-		if (n < 0) {
-			session->linger_vain = session->linger_vain < LINGER_SKIP / 2 ? 2 * session->linger_vain + 1 : LINGER_SKIP;
-			session->linger_skip = session->linger_vain;
-			return;
-		}
-		session->linger_vain = 0;
-		take_packet(session, &from, data, (size_t)n);
-	}
-}
-
-static void on_datagram(void *arg, const struct loop_datagram *dgram)
-{
-	struct tftp_session *session = arg;
-	struct tftp_server *server = session->server;
-	uint32_t client = session->client;
-	uint16_t port = session->client_port;
-
-	if (!dgram->name || dgram->name_length < sizeof(struct sockaddr_in))
-		return;
-	take_packet(session, (const struct sockaddr_in *)dgram->name, dgram->data, dgram->length);
-	linger(server, client, port);
 }
 
 /* --- time --------------------------------------------------------------------------------------------------------- */
@@ -664,7 +592,7 @@ int tftp_session_new(struct tftp_server *server, const struct tftp_request *requ
 	table_add(session);
 	r = open_socket(session);
 	if (!r)
-		r = loop_add_recv(server->loop, session->fd, ANSWER_MAX, ANSWERS, on_datagram, session, &session->recv);
+		r = tftp_ready_add(session);
 	if (!r)
 		r = loop_add_timer(server->loop, UINT64_MAX, on_timer, session, &session->timer);
 	if (!r)
