@@ -350,8 +350,10 @@ static int add_backstore(struct targets *t, const struct target_lun *d, char err
 		r = configfs_write(&t->fs, CMD_TIME_OUT, HBA "/%s/attrib/cmd_time_out", d->id);
 	/* Nobody to reserve it against; the kernel would keep a file for each disk in /var/target. Kernels before 5.0 have no
 	 * such switch. */
-	if (!r)
-		configfs_write(&t->fs, "0", HBA "/%s/attrib/emulate_pr", d->id);
+	if (!r) {
+		r = configfs_write(&t->fs, "0", HBA "/%s/attrib/emulate_pr", d->id);
+		r = r == -ENOENT ? 0 : r;
+	}
 	return r;
 }
 
