@@ -17,9 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ANSWER_MAX                                                                                 \
-	576 /* bytes of what a client sends within a transfer: an ACK, or an ERROR with its text   \
-	     */
+#define ANSWER_MAX  576        /* bytes from a client within a transfer: an ACK, or an ERROR with its text */
 #define ROUNDS      4u         /* of TFTP_READY transfers before the loop has its turn */
 #define LINGER_NS   60000ull   /* looked for the next answer before going to sleep, */
 #define LINGER_MOST 1000000ull /* in all before the loop has its turn: DHCP waits no longer */

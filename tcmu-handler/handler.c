@@ -334,9 +334,8 @@ static int transfer(struct tcmu_device *dev, struct tcmulib_cmd *cmd, enum disk_
  * mount a disk that may only be read, and then fail, nor DPOFUA: systems would then do without FUA where they mean it, or flush
  * everything instead. The pages are those of the runner, whose MODE SELECT compares with its own.
  */
-static size_t mode_page(uint8_t *to, uint8_t page, bool write_cache)
+static size_t mode_page(uint8_t *to /* zeros */, uint8_t page, bool write_cache)
 {
-	memset(to, 0, 20);
 	to[0] = page;
 	to[1] = page == 0x08 ? 0x12 : 0x0a;
 	if (page == 0x08) /* caching: WCE */

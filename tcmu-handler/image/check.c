@@ -230,8 +230,7 @@ const char *image_advice(int code)
 	switch (-code) {
 	case EBADMSG:
 		return "copy it again from where it came and compare both with sha256sum; if it is "
-		       "damaged "
-		       "there too, take an older copy, or let the program that made it repair it";
+		       "damaged there too, take an older copy, or let the program that made it repair it";
 	case ENOENT:
 		return "put the missing file where it is looked for, or correct the name";
 	case ESTALE:
@@ -248,8 +247,7 @@ const char *image_advice(int code)
 		return "make one file of it: qemu-img convert -O raw";
 	case ENOTSUP:
 		return "let the program that made it export it as a plain VMDK or VHD, or convert "
-		       "it with: "
-		       "qemu-img convert -O raw";
+		       "it with: qemu-img convert -O raw";
 	case EMEDIUMTYPE:
 		return "name the file that describes the disk, say what it is with --format, or "
 		       "convert it first";
