@@ -2,6 +2,7 @@
 /* The command line tool: finds the subcommand in a table. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/cli.h"
 
@@ -28,11 +29,13 @@ static void help(FILE *to)
 int main(int argc, char **argv)
 {
 	static char json[] = "--json";
+	bool asked;
 
 	if (argc < 2) {
 		help(stderr);
 		return CLI_USAGE;
 	}
+	asked = !strcmp(argv[argc - 1], "--help");
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
 		help(stdout);
 		return CLI_OK;
@@ -47,8 +50,15 @@ int main(int argc, char **argv)
 		argv[argc - 1] = json;
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (!strcmp(argv[1], commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
+		if (!strcmp(argv[1], commands[i].name)) {
+			int r;
+
+			/* Asked for, a command's usage is its answer and no mistake. */
+			if (asked)
+				dup2(STDOUT_FILENO, STDERR_FILENO);
+			r = commands[i].run(argc - 1, argv + 1);
+			return asked && r == CLI_USAGE ? CLI_OK : r;
+		}
 	fprintf(stderr, "bootwell: there is no command \"%s\"\n", argv[1]);
 	help(stderr);
 	return CLI_USAGE;

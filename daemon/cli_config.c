@@ -93,7 +93,7 @@ int cli_config(int argc, char **argv)
 {
 	bool json = cli_take_json(&argc, argv);
 
-	if ((argc == 2 || argc == 3) && !strcmp(argv[1], "check"))
+	if ((argc == 2 || (argc == 3 && argv[2][0] != '-')) && !strcmp(argv[1], "check"))
 		return check(argc == 3 ? argv[2] : DEFAULT_CONFIG, json);
 	if (argc == 2 && !strcmp(argv[1], "reload"))
 		return reload(json);

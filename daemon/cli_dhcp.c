@@ -74,7 +74,7 @@ static int scan_here(const char *interface, json_t **ret)
 	}
 	fprintf(stderr, "bootwell: cannot look for DHCP servers%s%s: %s\n",
 		*interface ? " on " : "", interface,
-		r == -ENODEV || r == -ENOENT ? "there is no such interface"
+		r == -ENODEV || r == -ENOENT ? *interface ? "there is no such interface" : "no interface is up"
 		: r == -EPERM                ? "only root may"
 					     : strerror(r ? -r : ENOMEM));
 	return CLI_FAILED;
@@ -87,7 +87,7 @@ int cli_dhcp(int argc, char **argv)
 	json_t *servers;
 	int r;
 
-	if (argc < 2 || argc > 3 || strcmp(argv[1], "scan"))
+	if (argc < 2 || argc > 3 || strcmp(argv[1], "scan") || (argc == 3 && argv[2][0] == '-'))
 		return cli_usage("dhcp scan [INTERFACE] [--json]");
 	if (argc == 3)
 		cli_escape(interface, sizeof(interface), argv[2]);

@@ -40,6 +40,7 @@ static bool take_options(int argc, char **argv, const char *letters, int operand
 	static const struct option longs[] = {{"format", required_argument, NULL, 'f'},
 					      {"output", required_argument, NULL, 'O'},
 					      {"progress", no_argument, NULL, 'p'},
+					      {"help", no_argument, NULL, 'h'},
 					      {0}};
 	int c;
 

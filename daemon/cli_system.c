@@ -103,7 +103,7 @@ int cli_system(int argc, char **argv)
 		return settings(argv[2], false);
 	if (argc == 4 && !strcmp(argv[1], "settings") && !strcmp(argv[2], "--catalogue"))
 		return settings(argv[3], true);
-	if (argc < 2 || (strcmp(argv[1], "status") && strcmp(argv[1], "update"))) {
+	if (argc < 2 || (strcmp(argv[1], "status") && strcmp(argv[1], "update")) || !strcmp(argv[argc - 1], "--help")) {
 		fputs("usage: bootwell system status | update FILE [--older] | settings FILE\n",
 		      stderr);
 		return CLI_USAGE;

@@ -120,3 +120,7 @@ says "the compressed data at byte" "$BOOTWELL" image convert vmdk-stream.vmdk no
 check "--json says what was written, and the ending what to write" sh -c '"$1" --json image convert src.raw e.vhd | tr -d " \n" | grep -q "\"format\":\"vhd\",\"subformat\":\"dynamic\",\"virtual_size\":"' - "$BOOTWELL"
 check "another ending" sh -c '"$1" image convert src.raw e.vmdk && "$1" image info e.vmdk --json | grep -q monolithicSparse' - "$BOOTWELL"
 check "wrong usage ends with 2" sh -c '"$1" image convert -O floppy a b 2>/dev/null; [ $? = 2 ]' - "$BOOTWELL"
+for command in image "image convert" "dhcp scan" "config check" "image upload" "system status" status; do
+	# shellcheck disable=SC2086
+	check "$command --help is an answer, on stdout" sh -c '"$@" --help 2>/dev/null | grep -q "^usage: bootwell ${2%% *}"' - "$BOOTWELL" $command
+done
