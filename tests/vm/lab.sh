@@ -96,7 +96,8 @@ lab_script() { "$LAB_VM/talk" run "$LAB/$1.agent" "${LAB_LIMIT:-120}"; }
 
 # console_mark NAME: what is on the console by now does not count for console_wait any more
 console_mark() { lab_mark[$1]=$(stat -c %s "$LAB_LOGS/$1.console"); }
-console_has() { tail -c "+$((${lab_mark[$1]} + 1))" "$LAB_LOGS/$1.console" | grep -aqE -- "$2"; }
+# The firmware moves the cursor in the middle of a word now and then.
+console_has() { tail -c "+$((${lab_mark[$1]} + 1))" "$LAB_LOGS/$1.console" | LC_ALL=C sed 's/\x1b\[[0-9;]*[A-Za-z]//g' | grep -aqE -- "$2"; }
 # console_wait NAME SECONDS REGEX [BAD]: until a line matches; fails when one matches BAD, or the machine ends, before
 console_wait() {
 	local end=$((SECONDS + $2))
