@@ -11,7 +11,7 @@
  * So one fsync serves everybody who asked while the one before ran: the busier the server, the larger the batch, and
  * OFFERs never wait for the disk. PCs that are seen for the first time are registered on the loop's thread, also in one
  * transaction for the batch, before their leases go to the helper. A commit that fails takes the promises back: no ACK,
- * the addresses stay offered.
+ * the addresses stay offered, and who had a lease has it as long as he was told before.
  */
 #include "daemon/dhcp_peer.h"
 
@@ -91,15 +91,51 @@ static int commit_work(void *arg)
 	return 0;
 }
 
+/* The lease that an ACK is about, if it is still as the ACK says. */
+static struct lease *acknowledged(const struct dhcp_server *server, const struct dhcp_answer *answer)
+{
+	struct lease *lease = answer->record.address ? lease_by_address(server->leases, answer->record.address) : NULL;
+	const struct store_lease *r = &answer->record;
+
+	if (answer->type != DHCP_ACK || !lease || lease->state != LEASE_BOUND)
+		return NULL;
+	if (memcmp(lease->client.mac, r->mac, sizeof(r->mac)) || lease->client.id_length != r->id_length ||
+	    memcmp(lease->client.id, r->id, r->id_length))
+		return NULL;
+	return lease;
+}
+
 static void take_back(struct dhcp_server *server, struct dhcp_answer *answer)
 {
-	struct lease *lease = lease_by_address(server->leases, answer->record.address);
+	struct lease *lease = acknowledged(server, answer);
+	int64_t now = dhcp_now(server);
 
-	if (answer->type == DHCP_ACK && lease && lease->state == LEASE_BOUND)
-		lease_set(server->leases, lease, LEASE_OFFERED, NULL, dhcp_now(server) + LEASE_OFFER_TIME);
+	if (lease && lease->promised > now)
+		lease_set(server->leases, lease, LEASE_BOUND, NULL, lease->promised);
+	else if (lease)
+		lease_set(server->leases, lease, LEASE_OFFERED, NULL, now + LEASE_OFFER_TIME);
+	server->store_failed = now;
 	answer->type = 0;
 	answer->record.address = 0;
 	server->stats.outcome[DHCP_OUTCOME_STORE_FAILED]++;
+}
+
+/* It is on the disk. */
+static void keep(struct dhcp_server *server, const struct dhcp_answer *answer)
+{
+	struct lease *lease = acknowledged(server, answer);
+
+	if (answer->record.address)
+		server->store_failed = 0;
+	if (lease)
+		lease->promised = answer->record.expires == LEASE_FOREVER
+					  ? LEASE_FOREVER
+					  : answer->record.expires - server->clock_offset;
+	if (!server->peer || !answer->record.address || answer->foreign)
+		return;
+	if (answer->type == DHCP_ACK)
+		dhcp_peer_answered(server->peer, answer->xid, answer->chaddr);
+	dhcp_peer_lease(server->peer, &answer->record);
 }
 
 /* The transaction is over: the ACKs leave, or are taken back. */
@@ -117,9 +153,8 @@ static void finish(struct dhcp_commit *commit)
 		for (size_t i = 0; i < commit->committing.count; i++)
 			take_back(server, &commit->committing.answer[i]);
 	}
-	for (size_t i = 0; server->peer && i < commit->committing.count; i++)
-		if (commit->committing.answer[i].record.address && !commit->committing.answer[i].foreign)
-			dhcp_peer_lease(server->peer, &commit->committing.answer[i].record);
+	for (size_t i = 0; commit->result >= 0 && i < commit->committing.count; i++)
+		keep(server, &commit->committing.answer[i]);
 	dhcp_peer_flush(server->peer);
 	dhcp_send_queue(server, &commit->committing);
 	atomic_store(&commit->state, COMMIT_IDLE);

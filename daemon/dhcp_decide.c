@@ -192,6 +192,10 @@ static enum dhcp_outcome discover(struct dhcp_server *server, struct dhcp_reques
 	bool needs;
 	int r;
 
+	/* An offer that cannot become a lease would only keep the other server of the pair from making its own. */
+	if (server->store_failed && dhcp_peer_alive(server->peer) &&
+	    dhcp_now(server) < server->store_failed + DHCP_STORE_RETRY)
+		return DHCP_OUTCOME_STORE_FAILED;
 	if (!request->rounds && dhcp_probing(server->prober, request))
 		return DHCP_OUTCOME_PROBING;
 	r = lease_choose(server->leases, request->subnet, &request->client, request->boot.reserved,

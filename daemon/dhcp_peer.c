@@ -119,15 +119,15 @@ void dhcp_peer_lease(struct dhcp_peer *peer, const struct store_lease *lease)
 		put_lease(peer, lease);
 }
 
-void dhcp_peer_answered(struct dhcp_peer *peer, const struct dhcp_request *request)
+void dhcp_peer_answered(struct dhcp_peer *peer, uint32_t xid, const uint8_t chaddr[6])
 {
 	uint8_t *p;
 
 	if (!peer || !peer->alive || peer->backup)
 		return;
 	p = record_new(peer, &peer->answered, KIND_ANSWERED, ANSWERED_SIZE);
-	be32_put(p, request->packet.xid);
-	memcpy(p + 4, request->packet.chaddr, 6);
+	be32_put(p, xid);
+	memcpy(p + 4, chaddr, 6);
 }
 
 void dhcp_peer_flush(struct dhcp_peer *peer)

@@ -35,8 +35,8 @@ void dhcp_peer_stop_held(struct dhcp_peer *peer);
 bool dhcp_peer_alive(const struct dhcp_peer *peer);
 /* Takes a copy of the request when it must wait for the primary; false: answer it now. */
 bool dhcp_peer_holds(struct dhcp_peer *peer, const struct dhcp_request *request);
-/* We answered this message. Sent at the end of the round, by dhcp_peer_flush(). */
-void dhcp_peer_answered(struct dhcp_peer *peer, const struct dhcp_request *request);
+/* We answered this message of that client. Sent at the end of the round, by dhcp_peer_flush(). */
+void dhcp_peer_answered(struct dhcp_peer *peer, uint32_t xid, const uint8_t chaddr[6]);
 void dhcp_peer_lease(struct dhcp_peer *peer, const struct store_lease *lease);
 void dhcp_peer_flush(struct dhcp_peer *peer);
 

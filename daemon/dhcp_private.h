@@ -30,6 +30,7 @@
 #define DHCP_LEASE_MIN	   60 /* s, whatever a client asks for */
 #define DHCP_PROBES	   1024 /* addresses probed at once; one more is offered without */
 #define DHCP_PROBE_ROUNDS  4	/* addresses found in use in a row before a client has to ask again */
+#define DHCP_STORE_RETRY   10	/* s that no offers are made after a failed commit, where a peer makes them */
 #define DHCP_PROBE_FRESH   60	/* s that a probe without an answer is worth */
 #define DHCP_RETRY_NS	   (5 * 1000000000ull) /* try again what could not be opened */
 
@@ -67,6 +68,8 @@ struct dhcp_answer {
 	struct store_lease record; /* of those that wait for a commit */
 	struct boot_identity who;
 	char nbp[128];
+	uint32_t xid;	   /* of the message that it answers, */
+	uint8_t chaddr[6]; /* and whose it is */
 	uint16_t length;
 	uint8_t data[DHCP_PACKET_MAX];
 };
@@ -105,6 +108,7 @@ struct dhcp_server {
 	struct loop_source *batch;
 
 	int64_t clock_offset; /* CLOCK_REALTIME - CLOCK_MONOTONIC, s */
+	int64_t store_failed; /* dhcp_now() of the last commit, if it failed; 0 */
 	struct dhcp_stats stats;
 	char problem[DHCP_PROBLEMS][320];
 	unsigned int problems;

@@ -231,6 +231,10 @@ struct dhcp_answer *dhcp_reply(struct dhcp_server *server, const struct dhcp_req
 	answer->length = (uint16_t)dhcp_writer_end(&w);
 	memcpy(answer->data, w.data, answer->length);
 	answer->type = type;
-	dhcp_peer_answered(server->peer, request);
+	answer->xid = request->packet.xid;
+	memcpy(answer->chaddr, request->packet.chaddr, sizeof(answer->chaddr));
+	/* An ACK of a lease is an answer once it is committed. */
+	if (type != DHCP_ACK || !lease)
+		dhcp_peer_answered(server->peer, answer->xid, answer->chaddr);
 	return answer;
 }

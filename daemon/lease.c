@@ -352,6 +352,8 @@ static void change(struct lease_table *table, struct lease *lease, enum lease_st
 	table->count[lease->state]--;
 	lease->state = state;
 	lease->expires = expires;
+	if (state != LEASE_BOUND)
+		lease->promised = 0;
 	table->count[state]++;
 	list_add(list_of(table, lease), lease);
 	if (state != LEASE_FREE && expires != LEASE_FOREVER)
@@ -377,6 +379,8 @@ void lease_set(struct lease_table *table, struct lease *lease, enum lease_state 
 			if (before->state == LEASE_OFFERED || before->state == LEASE_BOUND)
 				change(table, before, LEASE_FREE, 0);
 		}
+		if (!lease->known || !lease_client_equal(&lease->client, client))
+			lease->promised = 0;
 		unlink_client(table, lease);
 		lease->client = *client;
 		link_client(table, lease);
@@ -553,6 +557,7 @@ int lease_table_restore(struct lease_table *table, uint32_t address, enum lease_
 			return r;
 	}
 	lease_set(table, lease, state, client, expires);
+	lease->promised = state == LEASE_BOUND ? expires : 0;
 	return 0;
 }
 
@@ -566,8 +571,10 @@ static void copy_one(void *arg, const struct lease *lease)
 		return;
 	lease_table_restore(to, lease->address, lease->state, lease->known ? &lease->client : NULL, lease->expires);
 	copy = lease_by_address(to, lease->address);
-	if (copy)
+	if (copy) {
 		copy->updated = lease->updated;
+		copy->promised = lease->promised;
+	}
 }
 
 void lease_table_copy(struct lease_table *to, const struct lease_table *from)

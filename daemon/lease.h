@@ -49,6 +49,7 @@ struct lease {
 	bool dynamic;	     /* in a range, neither excluded nor reserved */
 	int64_t updated;     /* for the caller: CLOCK_REALTIME s of its last change */
 	int64_t probed;	     /* for the caller: when nobody answered there; 0 never */
+	int64_t promised;    /* for the caller: while bound, the expiry that the holder was told last; 0: none yet */
 
 	/* lease.c only */
 	struct lease *next_address, *next_client, *prev, *next;

@@ -138,12 +138,11 @@ int store_step(struct store *store, sqlite3_stmt *s)
 {
 	int code;
 
-	(void)store;
-	if (!s)
-		return -EIO;
-	code = sqlite3_step(s);
+	code = s ? sqlite3_step(s) : SQLITE_IOERR;
 	if (code == SQLITE_ROW)
 		return 1;
+	if (code != SQLITE_DONE)
+		snprintf(store->why, sizeof(store->why), "%s", sqlite3_errmsg(store->db));
 	sqlite3_reset(s);
 	return code == SQLITE_DONE ? 0 : error_of(code);
 }
@@ -260,16 +259,20 @@ void store_free(struct store *store)
 
 int store_begin(struct store *store)
 {
-	int r = store_run(store, store_statement(store, "BEGIN IMMEDIATE"));
+	int r;
 
+	store->why[0] = '\0';
+	r = store_run(store, store_statement(store, "BEGIN IMMEDIATE"));
 	store->in_transaction = !r;
 	return r;
 }
 
 int store_begin_lazy(struct store *store)
 {
-	int r = store_run(store, store_statement(store, "BEGIN"));
+	int r;
 
+	store->why[0] = '\0';
+	r = store_run(store, store_statement(store, "BEGIN"));
 	store->in_transaction = !r;
 	return r;
 }
@@ -286,7 +289,13 @@ int store_commit(struct store *store)
 
 void store_rollback(struct store *store)
 {
-	store_run(store, store_statement(store, "ROLLBACK"));
+	char why[sizeof(store->why)];
+
+	/* What went wrong, not how the rollback went; a full disk has made SQLite roll back by itself. */
+	memcpy(why, store->why, sizeof(why));
+	if (!sqlite3_get_autocommit(store->db))
+		store_run(store, store_statement(store, "ROLLBACK"));
+	memcpy(store->why, why, sizeof(why));
 	store->in_transaction = false;
 }
 
@@ -297,5 +306,5 @@ const char *store_file(const struct store *store)
 
 const char *store_error(const struct store *store)
 {
-	return sqlite3_errmsg(store->db);
+	return store->why[0] ? store->why : sqlite3_errmsg(store->db);
 }

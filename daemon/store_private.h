@@ -20,6 +20,7 @@ struct store {
 		sqlite3_stmt *statement;
 	} kept[STORE_STATEMENTS];
 	bool in_transaction;
+	char why[256]; /* something failed last, since the transaction began */
 };
 
 /* The statement of `sql`, reset and without bindings; NULL on an error, which store_error() tells.

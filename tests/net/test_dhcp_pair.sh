@@ -32,6 +32,9 @@ for n in one two; do
 		enable = no
 	EOF
 done
+# The primary's disk, small enough to be filled
+mount -t tmpfs -o size=1m none "$TMP/one/state"
+at_exit umount "$TMP/one/state"
 # start NAME: its pid in ${pid[NAME]}
 declare -A pid
 start() {
@@ -78,10 +81,29 @@ ask mac=02:00:00:00:04:02
 check "it offers what the backup gave" got 'from=10.82.0.1:67 type=2 yiaddr=10.82.0.150'
 check "and is the only one who answers again" quiet 'from=10.82.0.2'
 
+# The primary is alive and cannot write. A PC that it has promised nothing to is served by the backup at its next try, and one
+# that both know is answered by whoever can.
+dd if=/dev/zero of="$TMP/one/state/fill" bs=512 2>/dev/null
+ask mac=02:00:00:00:04:03 wait=2
+ask mac=02:00:00:00:04:03 type=request server=10.82.0.1 requested=10.82.0.101 wait=2
+check "no ACK from a primary whose disk is full" quiet 'type=5'
+check "it says why" grep -q 'cannot be .* .*/bootwell.db: database or disk is full; ' "$TMP/one.err"
+ask mac=02:00:00:00:04:03 wait=2
+check "the backup offers in its place" got 'from=10.82.0.2:67 type=2'
+check "the primary does not" quiet 'from=10.82.0.1'
+offered=$(sed -n 's/.*type=2 yiaddr=\([0-9.]*\).*/\1/p' "$TMP/got" | head -1)
+ask mac=02:00:00:00:04:03 type=request server=10.82.0.2 requested="$offered" wait=2
+check "and acknowledges $offered" got "from=10.82.0.2:67 type=5 yiaddr=$offered"
+in_ns pc ip addr add 10.82.0.100/24 dev eth0
+ask mac=02:00:00:00:04:01 type=request ciaddr=10.82.0.100 wait=2
+check "the backup answers a REBINDING that the primary cannot" got 'from=10.82.0.2:67 type=5 yiaddr=10.82.0.100'
+in_ns pc ip addr del 10.82.0.100/24 dev eth0
+rm "$TMP/one/state/fill"
+
 # kill -9, an empty disk: the leases come back from the backup.
 kill -9 "${pid[one]}"
 wait "${pid[one]}" 2>/dev/null
-rm -rf "$TMP/one/state"; mkdir "$TMP/one/state"
+rm -rf "$TMP/one/state"/*
 start one
 check "a primary with an empty disk gets its leases from the backup" wait_for 15 lease_is one 150 '150|1'
 check "all of them" wait_for 10 lease_is one 100 '100|1'

@@ -133,6 +133,10 @@ static enum dhcp_outcome say(uint32_t who, uint8_t type, uint32_t requested)
 	struct dhcp_packet p = {.htype = 1, .hlen = 6, .xid = who, .flags = DHCP_FLAG_BROADCAST};
 	struct dhcp_writer w;
 
+	if (type == DHCP_RELEASE) {
+		p.ciaddr = requested;
+		requested = 0;
+	}
 	p.chaddr[0] = 2;
 	be32_put(p.chaddr + 2, who);
 	dhcp_writer_begin(&w, &p, DHCP_PACKET_MAX);
@@ -143,6 +147,7 @@ static enum dhcp_outcome say(uint32_t who, uint8_t type, uint32_t requested)
 		dhcp_writer_u32(&w, DHCP_OPT_REQUESTED_ADDRESS, requested);
 	}
 	memset(&r, 0, sizeof(r));
+	be32_put(w.data + 12, p.ciaddr);
 	CU_ASSERT_EQUAL_FATAL(dhcp_packet_parse(&r.packet, w.data, dhcp_writer_end(&w)), 0);
 	dhcp_sender_read(&r.sender, &r.packet);
 	listener.server = server;
@@ -212,6 +217,42 @@ static void test_dhcp_no_ack_when_the_commit_fails(void)
 	end();
 }
 
+/* Who was told "yours until then" has it until then, whatever becomes of his renewal. */
+static void test_dhcp_a_failed_renewal_leaves_the_lease(void)
+{
+	const struct lease *lease;
+	int64_t told;
+
+	begin();
+	say(1, DHCP_REQUEST, NET + 100);
+	dhcp_batch_drain(server);
+	lease = lease_by_address(server->leases, NET + 100);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(lease);
+	told = lease->expires;
+	subnet.lease_time = 900; /* the renewal would end later */
+	fail_commit = -ENOSPC;
+	for (int i = 0; i < 2; i++) { /* two in one batch, too */
+		say(1, DHCP_REQUEST, NET + 100);
+		say(1, DHCP_REQUEST, NET + 100);
+		dhcp_batch_drain(server);
+		CU_ASSERT_EQUAL(lease->state, LEASE_BOUND);
+		CU_ASSERT_EQUAL(lease->expires, told);
+	}
+	CU_ASSERT_EQUAL(acks, 1);
+	fail_commit = 0;
+	say(1, DHCP_REQUEST, NET + 100);
+	dhcp_batch_drain(server);
+	CU_ASSERT_EQUAL(acks, 2);
+	CU_ASSERT(lease->expires > told);
+	/* After a RELEASE he has been told nothing. */
+	say(1, DHCP_RELEASE, NET + 100);
+	fail_commit = -ENOSPC;
+	say(1, DHCP_REQUEST, NET + 100);
+	dhcp_batch_drain(server);
+	CU_ASSERT_EQUAL(lease_table_count(server->leases, LEASE_BOUND), 0);
+	end();
+}
+
 static void test_dhcp_no_ack_when_a_lease_cannot_be_put(void)
 {
 	begin();
@@ -255,6 +296,7 @@ static void test_dhcp_what_waits_is_committed_when_the_server_ends(void)
 }
 
 UNIT_MAIN(UNIT(test_dhcp_ack_leaves_only_after_its_commit), UNIT(test_dhcp_offers_do_not_wait_for_the_disk),
-	  UNIT(test_dhcp_no_ack_when_the_commit_fails), UNIT(test_dhcp_no_ack_when_a_lease_cannot_be_put),
+	  UNIT(test_dhcp_no_ack_when_the_commit_fails), UNIT(test_dhcp_a_failed_renewal_leaves_the_lease),
+	  UNIT(test_dhcp_no_ack_when_a_lease_cannot_be_put),
 	  UNIT(test_dhcp_no_ack_when_the_pc_cannot_be_noted), UNIT(test_dhcp_more_than_a_batch_can_hold),
 	  UNIT(test_dhcp_what_waits_is_committed_when_the_server_ends))
