@@ -120,3 +120,25 @@ for i in range(300):
     s.sendto(os.urandom(i), ("10.82.0.1", 66))'
 sleep 0.5
 check "a stranger's leases are not taken" test "$(sqlite3 "$TMP/one/state/bootwell.db" 'select count(*) from lease')" = "$before"
+
+# The backup's own address: garbage is survived, an older lease changes nothing, a newer one is taken.
+kill "${pid[two]}"; wait "${pid[two]}" 2>/dev/null
+in_ns two python3 -c '
+import socket, os, struct, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.82.0.2", 66))
+send = lambda kind, data: s.sendto(b"BWDP\1" + bytes([kind]) + b"\0\0" + data, ("10.82.0.1", 66))
+send(1, os.urandom(8))
+for i in range(1400):
+    send(i % 5, os.urandom(i))
+    send(2, struct.pack(">IB6sQQB", 0x0a520000 + i % 256, 7, os.urandom(6), 2**63, 2**63, 255) + os.urandom(i % 300))
+lease = lambda mac, updated: send(2, struct.pack(">IB6sQQB", 0x0a520000 + 100, 1, mac, int(time.time()) + 9999, updated, 0))
+lease(b"\2older", 1000)
+lease(b"\2newer", int(time.time()) + 100)
+time.sleep(1)
+lease(b"\2older", 1001)'
+owner() { [ "$(sqlite3 "$TMP/one/state/bootwell.db" "select mac from lease where address & 255 = 100")" = "$1" ]; }
+check "the backup's newer lease is taken" wait_for 10 owner "$(printf '\2newer')"
+sleep 0.5
+check "an older one is not" owner "$(printf '\2newer')"
+ask mac=02:00:00:00:04:09 wait=3
+check "and the primary still serves" got 'from=10.82.0.1:67 type=2'

@@ -5,11 +5,20 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/store.h"
 #include "tests/unit/unit.h"
+
+/* SQLite's, counted. */
+static unsigned int syncs;
+int fdatasync(int fd)
+{
+	syncs++;
+	return (int)syscall(SYS_fdatasync, fd);
+}
 
 static char folder[] = "/tmp/bootwell-store.XXXXXX";
 static char file[64];
@@ -258,6 +267,24 @@ static void count_boot(void *arg, const struct store_boot *boot)
 		boots->first_read = boot->first_read_ns;
 }
 
+/* Power may go right after a commit: it is on the disk by then, not in the kernel's memory. */
+static void test_store_commit_is_synced(void)
+{
+	struct store *store = open_new();
+	struct store_lease lease = {.address = 0x0a4d0064, .state = STORE_LEASE_BOUND, .expires = 1000, .updated = 1};
+
+	for (int i = 0; i < 3; i++) {
+		unsigned int before = syncs;
+
+		lease.updated++;
+		CU_ASSERT_EQUAL(store_begin(store), 0);
+		CU_ASSERT_EQUAL(store_lease_put(store, &lease), 0);
+		CU_ASSERT_EQUAL(store_commit(store), 0);
+		CU_ASSERT(syncs > before);
+	}
+	store_free(store);
+}
+
 static void test_store_boots(void)
 {
 	struct store *store = open_new();
@@ -328,6 +355,7 @@ int main(int argc, char **argv)
 		UNIT(test_store_rollback),
 		UNIT(test_store_kill),
 		UNIT(test_store_images),
+		UNIT(test_store_commit_is_synced),
 		UNIT(test_store_boots),
 		UNIT(test_store_refuses_what_it_cannot_read),
 	};
