@@ -14,7 +14,7 @@
 
 /* SQLite's, counted. */
 static unsigned int syncs;
-int fdatasync(int fd)
+__attribute__((visibility("default"))) int fdatasync(int fd)
 {
 	syncs++;
 	return (int)syscall(SYS_fdatasync, fd);
