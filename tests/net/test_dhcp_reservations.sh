@@ -16,6 +16,8 @@ lab_switch
 lab_ns srv; lab_plug srv lan; in_ns srv ip addr add 10.86.0.1/24 brd + dev lan
 in_ns srv ip addr add 10.88.0.1/24 brd + dev lan
 lab_ns pc; lab_plug pc eth0 02:00:00:00:06:01; in_ns pc ip addr add 10.86.0.250/24 brd + dev eth0
+lab_ns other; lab_pair srv lan2 other eth0; in_ns srv ip addr add 10.89.0.1/24 brd + dev lan2
+in_ns other ip addr add 10.89.0.250/24 brd + dev eth0
 # The answers to a relay in another subnet come back to this same machine.
 in_ns pc ip addr add 10.87.0.1/24 dev eth0
 in_ns srv ip route add 10.87.0.0/24 dev lan
@@ -37,6 +39,11 @@ option.229 = "subnet"
 interface = lan
 network = 10.88.0.0/24
 range = 10.88.0.100-10.88.0.120
+[subnet elsewhere]
+interface = lan2
+network = 10.89.0.0/24
+range = 10.89.0.100-10.89.0.120
+option.229 = "other wire"
 [subnet far]
 network = 10.87.0.0/24
 range = 10.87.0.100-10.87.0.120
@@ -115,6 +122,15 @@ ask mac=02:00:00:00:06:39 opt.118=0a580000
 check "without a relay option 118 chooses among the interface's subnets" got 'yiaddr=10.88.0.100 '
 ask mac=02:00:00:00:06:3a opt.118=0a570000
 check "but gives nobody an address of another wire" got 'yiaddr=10.86.0.'
+
+# --- another wire
+in_ns other "$ask_tool" first=1 wait=10 mac=02:00:00:00:06:3b >"$TMP/got"
+check "a PC at the second interface gets an address of that wire" got 'from=10.89.0.1:67 type=2 yiaddr=10.89.0.100 '
+check "and that subnet's options" got " opt.229=$(text "other wire")"
+in_ns other "$ask_tool" first=1 wait=10 type=request mac=02:00:00:00:06:3b server=10.89.0.1 requested=10.89.0.100 >"$TMP/got"
+check "and its ACK" got 'type=5 yiaddr=10.89.0.100 '
+in_ns other "$ask_tool" first=1 wait=3 type=request mac=02:00:00:00:06:3c requested=10.86.0.105 >"$TMP/got"
+check "an address of the first wire is none of its own there" got 'type=6 '
 
 # --- options by number
 ask mac=02:00:00:00:06:21
