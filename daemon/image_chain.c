@@ -52,11 +52,56 @@ static bool fits(int dirfd, const char *name, const struct image_info *child, st
 	return true;
 }
 
+/* The last part of the path that the child has stored, in Windows' way or ours. */
+static const char *hinted_name(const struct image_info *child)
+{
+	const char *name = child->parent_hint;
+
+	for (const char *c = name; *c; c++)
+		if (*c == '/' || *c == '\\')
+			name = c + 1;
+	return name;
+}
+
+static const char *id_word(const struct image_info *info)
+{
+	return info->format == IMAGE_VHD ? "UUID" : "CID";
+}
+
+/* Nothing fits. `named` lies there under the name that the child remembers, or is "". */
+static int no_parent(int dirfd, const char *file, const struct image_info *child, const char *named,
+		     struct image_error *err)
+{
+	struct image_source src = {.dirfd = dirfd, .name = named, .format = child->format};
+	struct image_error why = {0};
+	struct image *img;
+	int r;
+
+	if (!named[0])
+		return image_fail(err, -ENODATA,
+				  "%s: its parent (%s %s%s%s) is not in its folder; put it there",
+				  file, id_word(child), child->parent_id,
+				  child->parent_hint[0] ? ", once called " : "",
+				  child->parent_hint);
+	r = image_open(&img, &src, &why);
+	if (r < 0)
+		return image_fail(err, r, "%s: its parent cannot be opened: %s", file, why.text);
+	r = image_fail(err, -ESTALE,
+		       "%s: its parent %s was changed after the child was made, or is another one: "
+		       "it has %s %s, and the child needs %s",
+		       file, named, id_word(child),
+		       image_info(img)->id[0] ? image_info(img)->id : "none", child->parent_id);
+	image_close(img);
+	return r;
+}
+
 static int find_parent(int dirfd, const struct image *child, struct image **ret,
 		       struct image_error *err)
 {
 	const struct image_info *info = image_info(child);
+	const char *hint = hinted_name(info);
 	struct image *found = NULL, *img;
+	char named[NAME_MAX + 1] = "";
 	struct dirent *entry;
 	unsigned int n = 0;
 	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
@@ -73,6 +118,8 @@ static int find_parent(int dirfd, const struct image *child, struct image **ret,
 		    strcmp(entry->d_name, image_file(child, 0)->name) == 0)
 			continue;
 		n++;
+		if (strcasecmp(entry->d_name, hint) == 0)
+			strcpy(named, entry->d_name);
 		if (!fits(dirfd, entry->d_name, info, &img))
 			continue;
 		if (found) {
@@ -88,10 +135,7 @@ static int find_parent(int dirfd, const struct image *child, struct image **ret,
 	}
 	closedir(dir);
 	if (r == 0 && !found)
-		r = image_fail(err, -ENODATA,
-			       "%s: its parent (%s %s) is not in its folder; put it there",
-			       image_file(child, 0)->name,
-			       info->format == IMAGE_VHD ? "UUID" : "CID", info->parent_id);
+		r = no_parent(dirfd, image_file(child, 0)->name, info, named, err);
 	if (r < 0)
 		image_close(found);
 	else
@@ -134,13 +178,8 @@ int chain_open(struct image **ret, const char *path, const enum image_format *fo
 		r = image_probe(dirfd, name, &src.format, err);
 	if (r == 0)
 		r = image_open(&img, &src, err);
-	if (r == 0) {
+	if (r == 0)
 		r = open_parents(dirfd, img, err);
-		if (r < 0 && r != -ENODATA) {
-			image_close(img);
-			img = NULL;
-		}
-	}
 	close(dirfd);
 	if (img)
 		*ret = img;

@@ -11,9 +11,11 @@
 /*
  * Opens the image at `path` (a link in it is followed: a person gave it) and its chain. Parents are
  * found by UUID or CID among the *.vhd or *.vmdk of the same folder, never by the path that the
- * child has stored; two that fit are refused. format: NULL to find out. Returns 0 or -errno with
- * err set. When only a parent is missing, *ret is the chain as far as it goes, and -ENODATA is
- * returned: image_info() works then, image_map() does not.
+ * child has stored; two that fit are refused. When none fits, that path's last part tells whether
+ * the parent is missing (-ENODATA) or is there and was changed (-ESTALE). format: NULL to find out.
+ * Returns 0 or -errno with err set. When it is only with the parents that something is wrong, *ret
+ * is the chain as far as it goes, to be closed all the same: image_info() works then, image_map()
+ * does not. Otherwise *ret stays as it was.
  */
 int chain_open(struct image **ret, const char *path, const enum image_format *format,
 	       struct image_error *err);

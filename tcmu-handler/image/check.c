@@ -230,12 +230,19 @@ const char *image_advice(int code)
 	switch (-code) {
 	case EBADMSG:
 		return "copy it again from where it came and compare both with sha256sum; if it is "
-		       "damaged there too, take an older copy, or let the program that made it repair it";
+		       "damaged there too, take an older copy, or let the program that made it "
+		       "repair it";
 	case ENOENT:
 		return "put the missing file where it is looked for, or correct the name";
 	case ESTALE:
 		return "bring back the parent as it was when the child was made; without it the "
 		       "child is lost";
+	case ENODATA:
+		return "put the parent into the folder of the child; its name does not matter "
+		       "there, it is known by its UUID or CID";
+	case ENOTUNIQ:
+		return "move one of the two away, into another folder; if they differ, keep the "
+		       "one that the child was made from";
 	case EPERM:
 	case EXDEV:
 	case ELOOP:

@@ -85,8 +85,30 @@ check "the chain is the same bytes" cmp chain.raw chain2.raw
 check "check names the chain" sh -c '"$1" image check c/child.vmdk | grep -q "good; its parents: renamed.vmdk"' - "$BOOTWELL"
 cp c/renamed.vmdk c/second.vmdk
 says "could be its parent; move one of them to another folder" "$BOOTWELL" image check c/child.vmdk
-rm c/second.vmdk c/renamed.vmdk
+says "what helps: move one of the two away" "$BOOTWELL" image check c/child.vmdk
+mv c/renamed.vmdk . && rm c/second.vmdk
 says "is not in its folder; put it there" "$BOOTWELL" image convert c/child.vmdk no.raw
+says ", once called base.vmdk) is not in its folder" "$BOOTWELL" image check c/child.vmdk
+says "what helps: put the parent into the folder of the child" "$BOOTWELL" image check c/child.vmdk
+# A write gives a VMDK another CID.
+was=$(id renamed.vmdk)
+mv renamed.vmdk c/base.vmdk && qemu-io -f vmdk -c 'write -q 0 64k' c/base.vmdk
+now=$(id c/base.vmdk)
+says "child.vmdk: its parent base.vmdk was changed after the child was made, or is another one: it has CID $now, and the child needs $was" "$BOOTWELL" image check c/child.vmdk
+says "what helps: bring back the parent as it was when the child was made" "$BOOTWELL" image check c/child.vmdk
+says "was changed after the child was made" "$BOOTWELL" image convert c/child.vmdk no.raw
+check "info works with a changed parent" test "$("$BOOTWELL" image info --json c/child.vmdk 2>/dev/null | jq -r '.parent.id')" = "$was"
+truncate -s 1000 c/base.vmdk
+says "child.vmdk: its parent cannot be opened: base.vmdk: " "$BOOTWELL" image check c/child.vmdk
+rm c/base.vmdk
+mkdir v && "$TOP/tests/unit/vhd-chain" v "$SEED" 1
+check "a VHD child is read through its parent" "$BOOTWELL" image check v/child1.vhd
+was=$(id v/base.vhd)
+"$BOOTWELL" image convert v/base.vhd other.vhd && mv other.vhd v/base.vhd
+says "child1.vhd: its parent base.vhd was changed after the child was made, or is another one: it has UUID $(id v/base.vhd), and the child needs $was" "$BOOTWELL" image check v/child1.vhd
+rm v/base.vhd
+says "its parent (UUID $was, once called " "$BOOTWELL" image check v/child1.vhd
+rm -rf v
 check "info works without the parent" test "$("$BOOTWELL" image info --json c/child.vmdk 2>/dev/null | jq -r '.parent.file')" = null
 check "a failed conversion leaves no file" test ! -e no.raw
 
