@@ -52,6 +52,7 @@ static unsigned int status_of(int error)
 	case -EINVAL:
 	case -EPERM:
 	case -EMEDIUMTYPE:
+	case -EBADMSG: /* a damaged image */
 		return 400;
 	case -EEXIST:
 	case -EBUSY:

@@ -70,6 +70,12 @@ static bool ends_with(const char *name, const char *suffix)
 	return n > m && strcasecmp(name + n - m, suffix) == 0;
 }
 
+/* What of a qcow2 `bootwell image convert` refuses, and a person could not guess. */
+static bool is_encrypted_qcow2(const struct head *h)
+{
+	return has(h, 0, "QFI\xfb", 4) && be32_at(h->bytes + 32);
+}
+
 static int read_head(int dirfd, const char *name, struct head *h, struct image_error *err)
 {
 	struct image *holder = calloc(1, sizeof(*holder));
@@ -119,8 +125,14 @@ static int probe_plain(const struct head *h, const char *name, enum image_format
 		*ret = IMAGE_VHD;
 		return 0;
 	}
-	if (ends_with(name, ".vhd") || ends_with(name, ".vmdk") || ends_with(name, ".vhdx") ||
-	    ends_with(name, ".qcow2"))
+	if (ends_with(name, ".vhd"))
+		return image_fail(
+			err, -EBADMSG,
+			"%s: has no VHD footer at its end, so it was probably cut short "
+			"or not copied whole; copy it again, and only if it is a raw disk "
+			"after all, say --format raw",
+			name);
+	if (ends_with(name, ".vmdk") || ends_with(name, ".vhdx") || ends_with(name, ".qcow2"))
 		return image_fail(err, -EMEDIUMTYPE,
 				  "%s: its name does not fit what is in it: the mark of that "
 				  "format is missing; "
@@ -143,6 +155,11 @@ int image_probe(int dirfd, const char *name, enum image_format *ret, struct imag
 		return r;
 	if (h.size == 0)
 		return image_fail(err, -EMEDIUMTYPE, "%s: is empty", name);
+	if (is_encrypted_qcow2(&h))
+		return image_fail(err, -EMEDIUMTYPE,
+				  "%s: is an encrypted qcow2; decrypt it first with qemu-img, then "
+				  "bring it in with: bootwell image convert",
+				  name);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (has(&h, known[i].offset, known[i].magic, known[i].length))
 			return image_fail(err, -EMEDIUMTYPE, "%s: %s", name, known[i].sentence);

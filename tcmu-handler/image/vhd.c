@@ -151,8 +151,8 @@ static int no_footer(const struct vhd *vhd, const uint8_t *front, const uint8_t 
 	if (has_cookie(front))
 		return image_fail(err, -EBADMSG, "%s: both copies of the footer are damaged",
 				  vhd->img->name);
-	return image_fail(err, -EMEDIUMTYPE,
-			  "%s: has no VHD footer: it is not a VHD, or its end is missing",
+	return image_fail(err, -EBADMSG,
+			  "%s: has no VHD footer: its end is missing, or it is not a VHD",
 			  vhd->img->name);
 }
 

@@ -139,6 +139,15 @@ static void take_descriptor(struct image *img, const struct vmdk_descriptor *d)
 	memcpy(info->parent_hint, d->parent_hint, sizeof(info->parent_hint));
 }
 
+static int no_descriptor(const struct image *img, struct image_error *err)
+{
+	return image_fail(
+		err, -EMEDIUMTYPE,
+		"%s: is one extent of a larger disk and has no descriptor; open the .vmdk "
+		"file that names it",
+		img->name);
+}
+
 /* Descriptor and extent in one file; the name in the extent line is that of long ago. */
 static int open_embedded(struct image *img, struct image_error *err)
 {
@@ -151,17 +160,16 @@ static int open_embedded(struct image *img, struct image_error *err)
 	if (r < 0)
 		return r;
 	if (!header.descriptor_size)
-		return image_fail(err, -EMEDIUMTYPE,
-				  "%s: is one extent of a larger disk and has no descriptor; open "
-				  "the .vmdk file that names it",
-				  img->name);
+		return no_descriptor(img, err);
 	text = malloc(header.descriptor_size);
 	if (!text)
 		return image_fail(err, -ENOMEM, "%s: out of memory", img->name);
 	r = image_read(img, 0, header.descriptor_at, text, header.descriptor_size, "descriptor",
 		       err);
-	if (r == 0)
-		r = vmdk_descriptor_parse(&d, text, header.descriptor_size, img->name, err);
+	if (r == 0) /* QEMU leaves room for one in each extent, and it empty */
+		r = text[0] ? vmdk_descriptor_parse(&d, text, header.descriptor_size, img->name,
+						    err)
+			    : no_descriptor(img, err);
 	free(text);
 	if (r < 0)
 		return r;

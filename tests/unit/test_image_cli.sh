@@ -118,6 +118,16 @@ says "would lie past the end of the file; is it truncated?" "$BOOTWELL" image ch
 says "what helps: copy it again from where it came and compare both with sha256sum" "$BOOTWELL" image check t.vmdk
 printf '\x1f\x8b%600s' '' >packed.vmdk
 says "what helps: name the file that describes the disk" "$BOOTWELL" image check packed.vmdk
+"$BOOTWELL" image convert -O vhd-fixed src.raw cut.vhd && truncate -s -512 cut.vhd
+says "cut.vhd: has no VHD footer at its end, so it was probably cut short or not copied whole; copy it again" "$BOOTWELL" image check cut.vhd
+says "what helps: copy it again from where it came" "$BOOTWELL" image check cut.vhd
+says "has no VHD footer: its end is missing, or it is not a VHD" "$BOOTWELL" image check --format vhd cut.vhd
+says "what helps: copy it again from where it came" "$BOOTWELL" image check --format vhd cut.vhd
+check "and --format raw takes it for a disk" "$BOOTWELL" image check --format raw cut.vhd
+mkdir d && qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse d/d.vmdk 3G
+says "d-s001.vmdk: is one extent of a larger disk and has no descriptor; open the .vmdk file that names it" "$BOOTWELL" image check d/d-s001.vmdk
+says "what helps: name the file that describes the disk" "$BOOTWELL" image check d/d-s001.vmdk
+rm -rf d cut.vhd
 says "what helps: put the missing file where it is looked for" "$BOOTWELL" image check nowhere.vmdk
 # Whatever the fuzzers have found so far: a sentence, and what helps.
 corpus=$TOP/tests/fuzz/corpus seen=0 mute=0

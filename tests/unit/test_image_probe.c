@@ -74,6 +74,9 @@ static void test_probe_says_what_it_does_not_open(void)
 	expect_refusal("a.vhdx", memcpy(p, "vhdxfile", 8), 1024,
 		       "a.vhdx: is a VHDX; bring it in with: bootwell image convert");
 	expect_refusal("a", memcpy(p, "QFI\xfb\0\0\0\0", 8), 1024, "is a qcow2; bring it in");
+	be32_put(p + 32, 2);
+	expect_refusal("a", p, 1024, "is an encrypted qcow2; decrypt it first with qemu-img");
+	be32_put(p + 32, 0);
 	expect_refusal("a.img", memcpy(p, "\x1f\x8b\x08\0", 4), 1024,
 		       "is compressed by gzip; unpack it first");
 	expect_refusal("a.img",

@@ -374,7 +374,7 @@ static void test_vhd_refuses_broken_sums_and_ends(void)
 	b = build_vhd(2, 5, 0);
 	b.n -= 512;
 	refuse_blob(&b, IMAGE_VHD, "fixed without its footer",
-		    "has no VHD footer: it is not a VHD, or its end is missing");
+		    "has no VHD footer: its end is missing, or it is not a VHD");
 	blob_done(&b);
 	b = build_vhd(2, 5, 0);
 	memmove(b.p + 512, b.p + BUILD_DISK, 512);
