@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -324,6 +325,35 @@ static int image_check_command(int argc, char **argv, bool json)
 
 /* --- convert --- */
 
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signo)
+{
+	(void)signo;
+	interrupted = 1;
+}
+
+/* So that an interrupted conversion removes what it has written; what nohup ignores stays ignored.
+ * A second signal ends it at once. */
+static void catch_signals(void)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction act = {.sa_handler = interrupt, .sa_flags = SA_RESTART | SA_RESETHAND},
+			 old;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(signals[i], &act, NULL);
+}
+
+static int keep_on(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)done;
+	(void)total;
+	return interrupted;
+}
+
 static int show_progress(void *arg, uint64_t done, uint64_t total)
 {
 	int *last = arg, now = total ? (int)(done * 1000 / total) : 1000;
@@ -332,7 +362,7 @@ static int show_progress(void *arg, uint64_t done, uint64_t total)
 		fprintf(stderr, "\r%5.1f %%%s", now / 10.0, done == total ? "\n" : "");
 		*last = now;
 	}
-	return 0;
+	return interrupted;
 }
 
 static int convert_known(const char *from, const char *to, const struct options *o,
@@ -363,7 +393,7 @@ static int convert_unknown(const char *from, const char *foreign, const char *to
 	if (getrandom(&random, sizeof(random), 0) < 0 ||
 	    asprintf(&between, "%s.%016" PRIx64 ".tmp", to, random) < 0)
 		return -ENOMEM;
-	r = convert_foreign(from, foreign, between, NULL, NULL, err);
+	r = convert_foreign(from, foreign, between, keep_on, NULL, err);
 	second.format = &raw;
 	if (r == 0)
 		r = convert_known(between, to, &second, progress, err);
@@ -412,7 +442,8 @@ static int image_convert_command(int argc, char **argv, bool json)
 	to = argv[optind + 1];
 	if (!o.has_target)
 		o.target = target_of_name(to);
-	progress = o.progress ? show_progress : NULL;
+	progress = o.progress ? show_progress : keep_on;
+	catch_signals();
 	foreign = o.format ? NULL : convert_foreign_format(from);
 	r = foreign ? convert_unknown(from, foreign, to, &o, progress, &err)
 		    : convert_known(from, to, &o, progress, &err);

@@ -21,8 +21,9 @@
 #include "daemon/image_sandbox.h"
 #include "tcmu-handler/image/bytes.h"
 
-#define QEMU_IMG   "/usr/bin/qemu-img"
-#define VHDX_HEADS 65536 /* bytes: the first of two headers; the second follows 64 KiB later */
+#define QEMU_IMG     "/usr/bin/qemu-img"
+#define ASK_EVERY_MS 500
+#define VHDX_HEADS   65536 /* bytes: the first of two headers; the second follows 64 KiB later */
 
 static bool read_at(int fd, uint64_t at, void *to, size_t length)
 {
@@ -128,6 +129,7 @@ struct run {
 	size_t line_n;
 	char said[256];
 	size_t said_n;
+	uint64_t done; /* of 10000 */
 	bool stopped;
 };
 
@@ -145,8 +147,10 @@ static void take_progress(struct run *run, const char *p, size_t n, convert_prog
 		}
 		run->line[run->line_n] = '\0';
 		run->line_n = 0;
-		if (progress && sscanf(run->line, " (%lf/100%%)", &percent) == 1 && percent >= 0 &&
-		    percent <= 100 && progress(arg, (uint64_t)(percent * 100), 10000) != 0)
+		if (sscanf(run->line, " (%lf/100%%)", &percent) == 1 && percent >= 0 &&
+		    percent <= 100)
+			run->done = (uint64_t)(percent * 100);
+		if (progress && progress(arg, run->done, 10000) != 0)
 			run->stopped = true;
 	}
 }
@@ -160,7 +164,7 @@ static void take_said(struct run *run, const char *p, size_t n)
 	run->said[run->said_n] = '\0';
 }
 
-/* Until both pipes are closed. */
+/* Until both pipes are closed. The caller is asked now and then, however long a percent takes. */
 static void follow(struct run *run, convert_progress_fn progress, void *arg)
 {
 	struct pollfd p[2] = {{.fd = run->text, .events = POLLIN},
@@ -168,12 +172,16 @@ static void follow(struct run *run, convert_progress_fn progress, void *arg)
 	char buffer[4096];
 
 	while (p[0].fd >= 0 || p[1].fd >= 0) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		int n_ready = poll(p, 2, ASK_EVERY_MS);
+
+		if (n_ready < 0 && errno != EINTR)
 			break;
+		if (n_ready <= 0 && progress && progress(arg, run->done, 10000) != 0)
+			run->stopped = true;
 		for (int i = 0; i < 2; i++) {
 			ssize_t n;
 
-			if (p[i].fd < 0 || !p[i].revents)
+			if (n_ready <= 0 || p[i].fd < 0 || !p[i].revents)
 				continue;
 			n = read(p[i].fd, buffer, sizeof(buffer));
 			if (n == 0 || (n < 0 && errno != EINTR))
