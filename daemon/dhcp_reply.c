@@ -169,6 +169,13 @@ static bool asks_boot_item(const struct dhcp_request *request)
 	return value && dhcp_suboption(value, length, DHCP_PXE_BOOT_ITEM, &n);
 }
 
+/* RFC 6842, PXE 2.1: clients may drop an answer without them, so they come before what configuration may fill it with. */
+static void put_echoes(struct dhcp_writer *w, const struct dhcp_request *request)
+{
+	dhcp_writer_echo(w, &request->packet, DHCP_OPT_UUID);
+	dhcp_writer_echo(w, &request->packet, DHCP_OPT_CLIENT_ID);
+}
+
 static void fill(struct dhcp_writer *w, const struct dhcp_server *server, const struct dhcp_request *request,
 		 uint8_t type, const struct lease *lease)
 {
@@ -201,6 +208,7 @@ static void fill(struct dhcp_writer *w, const struct dhcp_server *server, const 
 	} else if (boots) {
 		put_boot(w, server, request);
 	}
+	put_echoes(w, request);
 	if (full)
 		put_configured(w, subnet, request->boot.profile);
 }
@@ -220,12 +228,12 @@ struct dhcp_answer *dhcp_reply(struct dhcp_server *server, const struct dhcp_req
 		dhcp_writer_flags(&w, request->packet.flags | DHCP_FLAG_BROADCAST);
 	dhcp_writer_u8(&w, DHCP_OPT_TYPE, type);
 	dhcp_writer_u32(&w, DHCP_OPT_SERVER_ID, request->server_id);
-	if (type != DHCP_NAK)
+	if (type == DHCP_NAK)
+		put_echoes(&w, request);
+	else
 		fill(&w, server, request, type, lease);
 	if (message)
 		dhcp_writer_text(&w, DHCP_OPT_MESSAGE, message);
-	dhcp_writer_echo(&w, &request->packet, DHCP_OPT_UUID);
-	dhcp_writer_echo(&w, &request->packet, DHCP_OPT_CLIENT_ID);
 	dhcp_writer_release(&w);
 	dhcp_writer_echo(&w, &request->packet, DHCP_OPT_RELAY);
 	answer->length = (uint16_t)dhcp_writer_end(&w);
