@@ -368,7 +368,16 @@ static void test_boot_nbp_by_firmware(void)
 		"[client A]\nmac = 02:00:00:00:00:66\nnbp-bios = a.kpxe\nnbp-uefi = a.efi\n",
 		false);
 	struct boot_identity system = {.mac = {2, 0, 0, 0, 0, 9}, .arch = 0xffff};
-	struct boot_identity http = firmware(9, 16);
+	/* HTTP boot (RFC 5970 and IANA's list): x86 UEFI, x64, arm64, BIOS */
+	static const struct {
+		uint16_t arch;
+		const char *nbp;
+	} http[] = {
+		{15, "i386-efi/snponly.efi"},
+		{16, "snponly.efi"},
+		{19, "arm64-efi/snponly.efi"},
+		{20, "undionly.kpxe"},
+	};
 	struct boot_answer answer;
 
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 9, 0), "undionly.kpxe");
@@ -378,9 +387,22 @@ static void test_boot_nbp_by_firmware(void)
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 0), "a.kpxe");
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 7), "a.efi");
 	CU_ASSERT_STRING_EQUAL(nbp_of(rig, 0x66, 11), "a.efi");
-	boot_identify(rig->boot, &http, SERVER, &answer);
-	CU_ASSERT_TRUE(answer.http_boot);
-	CU_ASSERT_STRING_EQUAL(answer.nbp, "http://127.0.0.1:8001/nbp/snponly.efi");
+	for (size_t i = 0; i < sizeof(http) / sizeof(http[0]); i++) {
+		struct boot_identity who = firmware(9, http[i].arch);
+		char url[96];
+
+		boot_identify(rig->boot, &who, SERVER, &answer);
+		CU_ASSERT_TRUE(answer.http_boot);
+		snprintf(url, sizeof(url), "http://127.0.0.1:8001/nbp/%s", http[i].nbp);
+		CU_ASSERT_STRING_EQUAL(answer.nbp, url);
+	}
+	for (uint16_t arch = 0; arch < 15; arch++) {
+		struct boot_identity who = firmware(9, arch);
+
+		boot_identify(rig->boot, &who, SERVER, &answer);
+		CU_ASSERT_FALSE(answer.http_boot);
+		CU_ASSERT(strncmp(answer.nbp, "http", 4));
+	}
 	boot_identify(rig->boot, &system, SERVER, &answer);
 	CU_ASSERT_STRING_EQUAL(answer.nbp, ""); /* an operating system boots nothing */
 	close_rig(rig);
