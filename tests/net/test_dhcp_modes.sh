@@ -81,6 +81,15 @@ if command -v dhcrelay >/dev/null; then
 	check "of its own subnet" got ip 10.80.0.50
 	check "with that subnet's router" got router 10.80.0.254
 	check "and lease time" got lease 300
+	# Somebody there uses 10.80.0.51 without having asked: ARP does not reach him, a ping does.
+	in_ns relay ip addr add 10.80.0.51/32 dev d0
+	conflicts=$(netd_stat dhcp_conflicts)
+	in_ns far ip link set eth0 address 02:00:00:00:02:02
+	check "another client behind the relay gets an address" ask far
+	check "not the one that somebody there uses" got ip 10.80.0.52
+	check "the conflict behind the relay is counted" test "$(netd_stat dhcp_conflicts)" = $((conflicts + 1))
+	check "it is said how it was found" grep -q '10.80.0.51.*answered a ping' "$TMP/netd.err"
+	in_ns relay ip addr del 10.80.0.51/32 dev d0
 	lab_capture_end
 	check "the answer echoes option 82 as the last one" test -n "$(tshark -r "$TMP/all.pcap" \
 		-Y 'dhcp.type == 2 && dhcp.option.type == 82' 2>/dev/null)"
