@@ -24,9 +24,13 @@ fastpath = off
 [images]
 path = $TMP
 EOF
-ip netns exec "$(ns srv)" "$O/bootwelld" -c "$TMP/c.conf" >"$TMP/daemon.log" 2>&1 &
-at_exit kill $!
-wait_for 15 "$O/bootwell" status || { cat "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
+start() {
+	ip netns exec "$(ns srv)" "$O/bootwelld" -c "$TMP/c.conf" >"$TMP/daemon.log" 2>&1 &
+	daemon=$! # ip becomes what it starts
+	at_exit kill "$daemon"
+	wait_for 15 "$O/bootwell" status || { cat "$TMP/daemon.log"; not_ok "bootwelld starts"; exit 1; }
+}
+start
 # shellcheck disable=SC2120
 scan() { "$O/bootwell" dhcp scan "$@" >"$TMP/scan" 2>"$TMP/scan.err"; }
 
@@ -52,4 +56,11 @@ check "is told in the same sentence" grep -q 'no such interface' "$TMP/scan.err"
 refuse "an interface that does not exist" scan nope0
 check "is told in a sentence" grep -q 'no such interface' "$TMP/scan.err"
 refuse "nobody else may make us send packets" test "$(in_ns rogue curl -s -o /dev/null -w '%{http_code}' -X POST http://10.77.0.1:8001/api/dhcp/scan)" = 200
+# The other one was there before us: we look without being asked.
+kill "$daemon"
+wait "$daemon" 2>/dev/null
+start
+warns() { "$O/bootwell" status | grep -q '^! another DHCP server answers on lan: 10.77.0.66'; }
+check "it looks at its start, and the status warns" wait_for 30 warns
+check "and so does the log" grep -q 'another DHCP server answers on lan: 10.77.0.66; stop one' "$TMP/daemon.log"
 refuse "the scan took no lease" grep -q . "$TMP/leases"
