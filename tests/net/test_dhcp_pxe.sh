@@ -30,6 +30,31 @@ option.210 = "/conf/"
 EOF
 sed 's/^mode = full/mode = proxy/; /^range/d; /^router/d; /^option/d; /^\[group/d' "$TMP/full.conf" >"$TMP/proxy.conf"
 
+# Mode off: not one port of DHCP is open, from the start and after a reload.
+sed 's/^mode = full/mode = off/' "$TMP/full.conf" >"$TMP/off.conf"
+ports() { in_ns srv ss -Hlun | awk '{print $4}' | grep -cE ':(67|4011)$'; }
+reload() { : >"$TMP/netd.out"; cp "$1" "$TMP/now.conf"; kill -HUP "${netd:?}"; wait_for 10 grep -q reloaded "$TMP/netd.out"; }
+# silent WHEN N: after N DISCOVERs that were heard before
+silent() {
+	check "$1: no port of DHCP is open" test "$(ports)" = 0
+	ask arch=7
+	check "$1: DISCOVER: silence" test ! -s "$TMP/got"
+	ask arch=7 type=request port=4011 to=10.81.0.1 bind=4011 ciaddr=10.81.0.250
+	check "$1: port 4011: silence" test ! -s "$TMP/got"
+	check "$1: nothing was heard" test "$(netd_stat dhcp_received_discover)" = "$2"
+	refuse "$1: and that is no problem" grep '^problem' "$TMP/netd.out"
+}
+cp "$TMP/off.conf" "$TMP/now.conf"
+lab_netd srv "$TMP/now.conf"
+silent "off" 0
+reload "$TMP/full.conf"
+check "switched on by a reload: both ports are open" test "$(ports)" = 2
+ask arch=7
+check "and it answers" got 'from=10.81.0.1:67 type=2'
+reload "$TMP/off.conf"
+silent "off again" 1
+lab_netd_stop
+
 lab_netd srv "$TMP/full.conf"
 lab_capture srv lan "$TMP/all.pcap"
 ask arch=0
