@@ -151,7 +151,7 @@ static int verify(const char *what, json_t *list)
 	uint8_t found[DIGEST_SIZE];
 	struct showing showing;
 	struct image_error err;
-	struct image *img;
+	struct image *img = NULL;
 	char text[5000];
 	int r;
 
@@ -160,8 +160,10 @@ static int verify(const char *what, json_t *list)
 		return r;
 	known = !image_format_from_name(image.format, &format);
 	r = chain_open(&img, image.path, known ? &format : NULL, &err);
-	if (r < 0)
+	if (r < 0) {
+		image_close(img);
 		return unreadable(&image, err.text, list);
+	}
 	clock_gettime(CLOCK_MONOTONIC, &showing.started);
 	progress_bar_init(&showing.bar, stderr, list);
 	r = digest_image(img, found, show, &showing);
