@@ -46,9 +46,14 @@ check "no temporary file is left" test -z "$(find . -name '.*.*' -type f)"
 # two of one source are two images
 "$BOOTWELL" image convert -O vhd src.raw two.vhd
 "$BOOTWELL" image convert -O vmdk src.raw two.vmdk
+"$BOOTWELL" image convert -O vhd-fixed src.raw two-fixed.vhd
+"$BOOTWELL" image convert -O vmdk-stream src.raw two-stream.vmdk
 id() { "$BOOTWELL" image info --json "$1" | jq -r .id; }
 check "each VHD has its own UUID" test "$(id vhd.vhd)" != "$(id two.vhd)"
 check "each VMDK has its own CID" test "$(id vmdk.vmdk)" != "$(id two.vmdk)"
+check "each fixed VHD has its own UUID" test "$(id vhd-fixed.vhd)" != "$(id two-fixed.vhd)"
+check "each streamOptimized VMDK has its own CID" test "$(id vmdk-stream.vmdk)" != "$(id two-stream.vmdk)"
+check "the four have an id at all" test "$(for f in two*.v*; do id $f; done | grep -cE '^[0-9a-f]{8}(-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})?$')" = 4
 check "the data of a VHD lie at multiples of 4 KiB" python3 - <<'PY'
 import struct
 d = open("vhd.vhd", "rb").read()
@@ -96,6 +101,43 @@ else
 	not_ok "a qcow2 comes in ($out)"
 fi
 rm -rf i q.raw q.vmdk
+
+# The geometry that is written, for a disk in each branch of the specification's rule (17, 31, 63 and 255 sectors a track).
+cat >geometry.py <<'PY'
+import os, re, struct, sys
+size = os.path.getsize(sys.argv[1])
+def vhd_rule(total):
+    total = min(total, 65535 * 16 * 255)
+    if total >= 65535 * 16 * 63:
+        s, h = 255, 16
+    else:
+        s = 17
+        h = max(4, -(-(total // s) // 1024))
+        if total // s >= h * 1024 or h > 16:
+            s, h = 31, 16
+        if total // s >= h * 1024:
+            s, h = 63, 16
+    return total // s // h, h, s
+for name in sys.argv[2:4]:
+    with open(name, "rb") as f:
+        f.seek(-512, 2)
+        footer = f.read(512)
+    assert struct.unpack_from(">QQ", footer, 40) == (size, size), name
+    got = struct.unpack_from(">HBB", footer, 56)
+    assert got == vhd_rule(size // 512), (name, got, vhd_rule(size // 512))
+for name in sys.argv[4:]:
+    with open(name, "rb") as f:
+        text = f.read(65536)
+    got = tuple(int(re.search(b'ddb.geometry.%s = "([0-9]+)"' % w, text)[1]) for w in (b"cylinders", b"heads", b"sectors"))
+    assert got == (min(max(size // 512 // (255 * 63), 1), 65535), 255, 63), (name, got)
+    assert int(re.search(rb'\nRW ([0-9]+) SPARSE "', text)[1]) == size // 512, name
+PY
+for g in 1M 24M 200M 4G 40G 140G; do
+	rm -f g.*; truncate -s $g g.raw
+	for t in vhd vhd-fixed vmdk vmdk-stream; do "$BOOTWELL" image convert -O $t g.raw g.$t; done
+	check "the geometry of disks of $g" python3 geometry.py g.raw g.vhd g.vhd-fixed g.vmdk g.vmdk-stream
+done
+rm -f g.*
 
 # info
 json=$("$BOOTWELL" image info --json vhd.vhd)
@@ -157,6 +199,18 @@ says "what helps: copy it again from where it came" "$BOOTWELL" image check cut.
 says "has no VHD footer: its end is missing, or it is not a VHD" "$BOOTWELL" image check --format vhd cut.vhd
 says "what helps: copy it again from where it came" "$BOOTWELL" image check --format vhd cut.vhd
 check "and --format raw takes it for a disk" "$BOOTWELL" image check --format raw cut.vhd
+# qcow2: what qemu-img would need another file or a secret for, or would have to mend, is refused before it runs.
+qemu-img create -q -f qcow2 --object secret,id=s,data=boot -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 locked.qcow2 1M
+says "locked.qcow2: is encrypted; decrypt it first with qemu-img" "$BOOTWELL" image convert locked.qcow2 no.raw
+says "locked.qcow2: is an encrypted qcow2; decrypt it first with qemu-img" "$BOOTWELL" image check locked.qcow2
+qemu-img create -q -f qcow2 -o data_file=elsewhere.dat apart.qcow2 1M
+says "apart.qcow2: keeps its data in another file, and that is not followed; make it one file first" "$BOOTWELL" image convert apart.qcow2 no.raw
+qemu-img create -q -f qcow2 dirty.qcow2 1M
+printf '\1' | dd of=dirty.qcow2 bs=1 seek=79 conv=notrunc status=none
+says "dirty.qcow2: was not closed cleanly; mend it first with: qemu-img check -r all" "$BOOTWELL" image convert dirty.qcow2 no.raw
+says "is a qcow2; bring it in with: bootwell image convert" "$BOOTWELL" image check dirty.qcow2
+check "a refused qcow2 leaves no file" test ! -e no.raw
+rm -f ./*.qcow2 elsewhere.dat
 mkdir d && qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse d/d.vmdk 3G
 says "d-s001.vmdk: is one extent of a larger disk and has no descriptor; open the .vmdk file that names it" "$BOOTWELL" image check d/d-s001.vmdk
 says "what helps: name the file that describes the disk" "$BOOTWELL" image check d/d-s001.vmdk
