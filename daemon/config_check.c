@@ -232,6 +232,42 @@ static void check_ranges(struct config_parser *p, const struct config_subnet *s,
 				       show(s->network).s, s->prefix);
 }
 
+static bool holds(const struct config_range *list, unsigned int n, uint32_t address)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (list[i].first <= address && address <= list[i].last)
+			return true;
+	return false;
+}
+
+/* Is every address of the range excluded? */
+static bool is_excluded(const struct config_subnet *s, const struct config_range *r)
+{
+	uint64_t at = r->first;
+
+	for (unsigned int i = 0; i < s->excludes && at <= r->last; i++)
+		if (s->exclude[i].first <= at && at <= s->exclude[i].last) {
+			at = (uint64_t)s->exclude[i].last + 1;
+			i = -1u; /* again from the first */
+		}
+	return at > r->last;
+}
+
+static void check_left(struct config_parser *p, const struct config_subnet *s,
+		       const struct config_subnet_lines *at)
+{
+	uint32_t peer = p->config->dhcp_peer;
+	bool left = !s->ranges;
+
+	for (unsigned int i = 0; i < s->ranges; i++)
+		left |= !is_excluded(s, &s->range[i]);
+	if (peer && holds(s->range, s->ranges, peer) && !holds(s->exclude, s->excludes, peer))
+		config_mistake(p, at->range, "range holds %s, the address of the peer: exclude it",
+			       show(peer).s);
+	if (!left)
+		config_mistake(p, at->exclude, "exclude leaves no address of the range for the PCs");
+}
+
 static void check_subnet(struct config_parser *p, size_t i)
 {
 	struct config *c = p->config;
@@ -248,6 +284,7 @@ static void check_subnet(struct config_parser *p, size_t i)
 	if (!resolve_network(p, s, at))
 		return;
 	check_ranges(p, s, at);
+	check_left(p, s, at);
 	if (s->server && !in_network(s, s->server))
 		config_mistake(p, at->server, "server %s is not within the network %s/%u",
 			       show(s->server).s, show(s->network).s, s->prefix);
@@ -303,6 +340,15 @@ static void check_address(struct config_parser *p, const struct config_client *c
 			       show(client->address).s);
 		return;
 	}
+	if (client->address == subnet->network ||
+	    client->address == (subnet->network | ~mask_of(subnet->prefix)))
+		config_mistake(p, client->line,
+			       "[client %s]: address %s is the network's own or its broadcast address, "
+			       "no PC's",
+			       client->name, show(client->address).s);
+	if (client->address == p->config->dhcp_peer)
+		config_mistake(p, client->line, "[client %s]: address %s is the peer's",
+			       client->name, show(client->address).s);
 	if (client->address == subnet->server)
 		config_mistake(p, client->line, "[client %s]: address %s is the server's own",
 			       client->name, show(client->address).s);

@@ -95,7 +95,7 @@ static const char *key_duration(struct config_reader *reader, const char *text, 
 	(void)reader;
 	wrong = value_duration(text, &s);
 	if (!wrong && s < least)
-		return "is too short";
+		return least == 60 ? "is too short: 60s at least" : "is too short";
 	if (!wrong)
 		*(uint32_t *)field = s;
 	return wrong;

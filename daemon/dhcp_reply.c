@@ -43,17 +43,27 @@ static const struct config_option *configured(const struct config_options *optio
 	return NULL;
 }
 
+/* What a firmware that boots is told by us; configured ones are for telephones and the like, which use the same numbers. */
+static bool is_of_boot(uint8_t code)
+{
+	return code == DHCP_OPT_VENDOR_INFO || code == DHCP_OPT_VENDOR_CLASS || code == DHCP_OPT_TFTP_SERVER ||
+	       code == DHCP_OPT_BOOT_FILE || code == DHCP_OPT_IPXE || code == DHCP_OPT_INITIATOR;
+}
+
 static void put_configured(struct dhcp_writer *w, const struct config_subnet *subnet,
-			   const struct config_profile *profile)
+			   const struct config_profile *profile, bool boots)
 {
 	for (unsigned int i = 0; profile && i < profile->options.count; i++) {
 		const struct config_option *o = &profile->options.option[i];
 
-		dhcp_writer_option(w, o->code, o->data, o->length);
+		if (!boots || !is_of_boot(o->code))
+			dhcp_writer_option(w, o->code, o->data, o->length);
 	}
 	for (unsigned int i = 0; i < subnet->options.count; i++) {
 		const struct config_option *o = &subnet->options.option[i];
 
+		if (boots && is_of_boot(o->code))
+			continue;
 		if (!profile || !configured(&profile->options, o->code))
 			dhcp_writer_option(w, o->code, o->data, o->length);
 	}
@@ -210,7 +220,7 @@ static void fill(struct dhcp_writer *w, const struct dhcp_server *server, const 
 	}
 	put_echoes(w, request);
 	if (full)
-		put_configured(w, subnet, request->boot.profile);
+		put_configured(w, subnet, request->boot.profile, boots);
 }
 
 struct dhcp_answer *dhcp_reply(struct dhcp_server *server, const struct dhcp_request *request, uint8_t type,

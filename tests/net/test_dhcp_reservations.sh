@@ -35,6 +35,9 @@ option.226 = u8:5
 option.227 = u32:70000
 option.228 = hex:0a0b0c
 option.229 = "subnet"
+option.43 = hex:0102
+option.66 = 10.86.0.9
+option.67 = "grub.efi"
 [subnet second]
 interface = lan
 network = 10.88.0.0/24
@@ -142,6 +145,11 @@ check "the group's option replaces the subnet's" got " opt.229=$(text group)"
 check "and adds its own" got " opt.230=$(text red)"
 ask mac=02:00:00:00:06:13
 check "the client's replaces the group's" got " opt.230=$(text own)"
+ask mac=02:00:00:00:06:21
+check "a telephone gets the options 43, 66 and 67 that are configured" got " opt.43=0102 .*opt.66=0a560009 opt.67=$(text grub.efi)\$"
+ask mac=02:00:00:00:06:22 arch=0
+check "a PC's firmware gets its own boot file only" got " file=undionly.kpxe .*opt.66=$(text 10.86.0.1) .*opt.67=$(text undionly.kpxe)00 \| opt.67=$(text undionly.kpxe)00 .*opt.66=$(text 10.86.0.1) "
+check "and nothing of another's option 43" test "$(grep -c 'opt.43=0102' "$TMP/got")" = 0
 refuse "an option that the server sets by itself is refused" in_ns srv "$NETD" <(sed 's/^option.224 = .*/option.53 = u8:5/' "$TMP/c.conf") 2>"$TMP/err"
 check "in one sentence" test "$(wc -l <"$TMP/err")" = 1
 lab_netd_stop

@@ -285,6 +285,22 @@ static const struct {
 	 "address = 127.0.0.1\n",
 	 4,
 	 {"router's"}},
+	{"[dhcp]\nnetwork = 127.0.0.0/24\ninterface = lo\nrange = 127.0.0.2-127.0.0.9\n[client X]\nmac = 02:00:00:00:00:01\n"
+	 "address = 127.0.0.255\n",
+	 5,
+	 {"127.0.0.255", "broadcast address"}},
+	{"[dhcp]\nnetwork = 127.0.0.0/24\ninterface = lo\nrange = 127.0.0.2-127.0.0.9\n[client X]\nmac = 02:00:00:00:00:01\n"
+	 "address = 127.0.0.0\n",
+	 5,
+	 {"127.0.0.0", "network's own"}},
+	{"[dhcp]\nrange = 127.0.0.2-127.0.0.9, 127.0.0.20-127.0.0.21\nexclude = 127.0.0.6-127.0.0.9, 127.0.0.1-127.0.0.5, "
+	 "127.0.0.20-127.0.0.30\n",
+	 3,
+	 {"leaves no address"}},
+	{"[dhcp]\nrange = 127.0.0.2-127.0.0.9\npeer = 127.0.0.5\n", 2, {"127.0.0.5", "peer"}},
+	{"[dhcp]\nrange = 127.0.0.2-127.0.0.9\npeer = 127.0.0.50\n[client X]\nmac = 02:00:00:00:00:01\naddress = 127.0.0.50\n",
+	 4,
+	 {"127.0.0.50", "the peer's"}},
 	{"[dhcp]\nrange = 127.0.0.2-127.0.0.9\n[client X]\naddress = 127.0.0.3\n",
 	 3,
 	 {"mac, uuid or circuit"}},
