@@ -112,6 +112,10 @@ static void print_status(const json_t *all)
 	       cli_text(dhcp, "mode", "?"), number(dhcp, "leases"), number(dhcp, "addresses"),
 	       number(tftp, "completed"), number(blocks, "user"), number(blocks, "tc"),
 	       number(blocks, "xdp"));
+	json_array_foreach(json_object_get(tftp, "links"), i, one)
+		printf("TFTP at %s is answered by %s: %s\n", cli_text(one, "interface", "?"),
+		       !strcmp(cli_text(one, "path", "user"), "user") ? "user space" : cli_text(one, "path", ""),
+		       cli_text(one, "why", ""));
 	if (json_is_object(store))
 		printf("write-back store %s of %s used%s\n",
 		       cli_size(used, number(store, "used_bytes")),

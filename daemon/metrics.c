@@ -73,6 +73,7 @@ static void write_tftp(struct daemon *d, struct metrics_text *m)
 		    {"size_probe", s->probed},
 		    {"aborted", s->aborted},
 		    {"timed_out", s->timed_out}};
+	struct tftp_link link;
 	char code[4];
 
 	metrics_family(m, "bootwell_tftp_requests_total", "counter", "TFTP requests.");
@@ -93,6 +94,10 @@ static void write_tftp(struct daemon *d, struct metrics_text *m)
 		       "Bytes of data sent, by path.");
 	for (unsigned int i = 0; i < TFTP_PATHS; i++)
 		metrics_count(m, s->bytes[i], "path", tftp_path_name(i), NULL);
+	metrics_family(m, "bootwell_tftp_path", "gauge",
+		       "Who answers block reads at an interface: user space, tc or XDP program.");
+	for (unsigned int i = 0; tftp_server_link(d->tftp, i, &link); i++)
+		metrics_count(m, 1, "interface", link.interface, "path", link.path, NULL);
 	metrics_family(m, "bootwell_tftp_retransmitted_blocks_total", "counter",
 		       "Blocks that user space sent again.");
 	metrics_count(m, s->retransmits, NULL);

@@ -417,7 +417,8 @@ static json_t *dhcp_json(const struct daemon *d)
 static json_t *tftp_json(const struct daemon *d)
 {
 	const struct tftp_stats *s = tftp_server_stats(d->tftp);
-	json_t *o = json_object(), *blocks = json_object();
+	json_t *o = json_object(), *blocks = json_object(), *links = json_array();
+	struct tftp_link link;
 
 	json_object_set_new(o, "enabled", json_boolean(d->config->tftp));
 	set_text(o, "root", d->config->tftp_root);
@@ -427,6 +428,15 @@ static json_t *tftp_json(const struct daemon *d)
 	for (unsigned int i = 0; i < TFTP_PATHS; i++)
 		set_number(blocks, tftp_path_name(i), s->blocks[i]);
 	json_object_set_new(o, "blocks", blocks);
+	for (unsigned int i = 0; tftp_server_link(d->tftp, i, &link); i++) {
+		json_t *one = json_object();
+
+		set_text(one, "interface", link.interface);
+		set_text(one, "path", link.path);
+		set_text(one, "why", link.why);
+		json_array_append_new(links, one);
+	}
+	json_object_set_new(o, "links", links);
 	return o;
 }
 

@@ -251,6 +251,21 @@ static bool is_of_interest(const struct tftp_server *server, const struct netif_
 	return !named && netif_address_at(server->netif, link->index, 0);
 }
 
+bool tftp_server_link(const struct tftp_server *server, unsigned int n, struct tftp_link *ret)
+{
+	const struct netif_link *link;
+
+	for (size_t i = 0; server->config->tftp && (link = netif_link_at(server->netif, i)); i++) {
+		if (link->loopback || !is_of_interest(server, link) || n--)
+			continue;
+		ret->interface = link->name;
+		ret->path = tftp_fastpath_tier_name(tftp_fastpath_tier(server->fast, link->index));
+		ret->why = tftp_fastpath_why(server->fast, link->index);
+		return true;
+	}
+	return false;
+}
+
 static void sync_links(struct tftp_server *server)
 {
 	const struct netif_link *link;

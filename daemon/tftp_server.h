@@ -47,6 +47,14 @@ const struct tftp_stats *tftp_server_stats(struct tftp_server *server);
 int tftp_server_program(const struct tftp_server *server, enum tftp_path path);
 const char *tftp_path_name(enum tftp_path path); /* "user", "tc", "xdp" */
 
+/* Who answers block reads at an interface that PCs are served on. */
+struct tftp_link {
+	const char *interface, *path; /* path: "user", "tc", "xdp" */
+	const char *why;	      /* a clause */
+};
+/* The n-th of them; false past the last. */
+bool tftp_server_link(const struct tftp_server *server, unsigned int n, struct tftp_link *ret);
+
 /* What is not served at the moment and why, one sentence each; NULL past the last. */
 const char *tftp_server_problem(const struct tftp_server *server, unsigned int n);
 

@@ -241,6 +241,18 @@ check "image remove" bootwell image remove three
 refuse "image remove of what a section names is refused" bootwell image remove two
 check "the file is still there" test -e "$TMP/images/three.vhd"
 check "status for people" eval 'bootwell status | grep -q Desk-12'
+answers() { # PATH WHY [JSON'S AND METRICS' NAME]: who answers block reads, in all three places
+	local why=$2
+	bootwell status | grep -q "^TFTP at lan is answered by $1: $why" &&
+		bootwell status --json | jq -e --arg p "${3:-$1}" '.tftp.links | length == 1 and (.[0] | .interface == "lan" and .path == $p)' >/dev/null &&
+		bootwell metrics | grep -q "^bootwell_tftp_path{interface=\"lan\",path=\"${3:-$1}\"} 1"
+}
+check "status tells that user space answers TFTP, and why" answers "user space" "the fast path is off" user
+sed -i 's/fastpath = off/fastpath = auto/' "$C"
+bootwell config reload >/dev/null
+check "and that tc does, and why not XDP" wait_for 10 answers tc "veth loses what XDP sends"
+sed -i 's/fastpath = auto/fastpath = off/' "$C"
+bootwell config reload >/dev/null
 in_ns b timeout 30 tcpdump -p -n -i eth0 -c 1 -w "$TMP/wake.pcap" 'udp port 9' 2>"$TMP/wake.err" &
 tap=$!
 wait_for 20 grep -q listening "$TMP/wake.err"
