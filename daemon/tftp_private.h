@@ -119,6 +119,10 @@ struct tftp_session {
 	uint32_t fast_session;
 };
 
+/* tftp_server.c: what the well-known port has received; `arg` is the server. */
+struct loop_datagram;
+void tftp_server_hear(void *arg, const struct loop_datagram *dgram);
+
 /* tftp_session.c */
 int tftp_session_new(struct tftp_server *server, const struct tftp_request *request, uint32_t client,
 		     uint16_t client_port, uint32_t local, int ifindex);

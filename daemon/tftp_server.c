@@ -106,7 +106,7 @@ static void serve(struct tftp_server *server, const struct asked *asked, const s
 	refuse(server, asked, code, text, request->name);
 }
 
-static void on_datagram(void *arg, const struct loop_datagram *dgram)
+void tftp_server_hear(void *arg, const struct loop_datagram *dgram)
 {
 	struct tftp_server *server = arg;
 	struct tftp_request request;
@@ -197,7 +197,7 @@ static void sync_socket(struct tftp_server *server)
 	if (r >= 0) {
 		server->fd = r;
 		server->port = c->tftp_port;
-		r = loop_add_recv(server->loop, server->fd, TFTP_REQUEST_MAX + 1, RECV_BUFFERS, on_datagram, server,
+		r = loop_add_recv(server->loop, server->fd, TFTP_REQUEST_MAX + 1, RECV_BUFFERS, tftp_server_hear, server,
 				  &server->recv);
 		if (r < 0)
 			close_socket(server);
