@@ -48,6 +48,19 @@ static void warn_of_images(const struct config *config, struct report *report)
 	}
 }
 
+static void warn_of_root(const struct config *config, struct report *report)
+{
+	char text[500];
+
+	if (!config->tftp || !access(config->tftp_root, X_OK))
+		return;
+	snprintf(text, sizeof(text),
+		 "warning: [tftp] root %s: %s; it holds the boot programs (the package ipxe has them "
+		 "in /usr/lib/ipxe)",
+		 config->tftp_root, strerror(errno));
+	report_one(report, config->file, 0, text);
+}
+
 static int check(const char *file, bool json)
 {
 	struct report report = {.json = json, .list = json_array()};
@@ -58,8 +71,10 @@ static int check(const char *file, bool json)
 
 	r = config_read_known(&config, file, &known, report_one, &report);
 	known_images_done(&images);
-	if (!r)
+	if (!r) {
 		warn_of_images(config, &report);
+		warn_of_root(config, &report);
+	}
 	if (json)
 		cli_print_json(report.list);
 	else if (!r)

@@ -243,3 +243,5 @@ for command in image "image convert" "dhcp scan" "config check" "image upload" "
 	# shellcheck disable=SC2086
 	check "$command --help is an answer, on stdout" sh -c '"$@" --help 2>/dev/null | grep -q "^usage: bootwell ${2%% *}"' - "$BOOTWELL" $command
 done
+printf '[dhcp]\ninterface = lo\nrange = 127.0.0.5-127.0.0.9\n[tftp]\nroot = %s/nowhere\n' "$TMP" >room.conf
+check "a folder of boot programs that is not there is warned of" sh -c '"$1" config check room.conf 2>&1 | grep -q "warning: \[tftp\] root .*/nowhere: No such file"' - "$BOOTWELL"
