@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The limits of the TFTP server (docs/network-limits.md): who makes way when there are too many transfers, how often a block
+ * is sent again, how large blocks may be, how many strangers are answered. What would be sent is counted; nothing leaves.
+ */
+#include "tests/unit/unit.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "daemon/loop.h"
+#include "daemon/netif.h"
+#include "daemon/tftp_private.h"
+#include "daemon/wire.h"
+
+#define US	 0x7f000001u
+#define CLIENT	 0x7f010000u
+#define SESSIONS 4u
+
+static struct config config;
+static struct loop *loop;
+static struct netif *netif;
+static struct tftp_server *server;
+static unsigned int sent[8]; /* by opcode */
+static char root[] = "/tmp/bootwell-tftp.XXXXXX";
+
+void boot_script(struct boot *boot, uint32_t address, const uint8_t mac[6], uint32_t from, boot_script_fn done, void *arg)
+{
+	(void)boot, (void)address, (void)mac, (void)from;
+	done(arg, "#!ipxe\n", 7);
+}
+void boot_tftp_started(struct boot *boot, uint32_t address, const char *file) { (void)boot, (void)address, (void)file; }
+
+/* --- what would be sent ------------------------------------------------------------------------------------------- */
+static bool is_ours(int fd)
+{
+	bool found = server && fd == server->fd;
+
+	for (const struct tftp_session *s = server ? server->first : NULL; s && !found; s = s->next)
+		found = s->fd == fd;
+	return found;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	if (!is_ours(fd))
+		return syscall(SYS_sendmsg, fd, msg, flags);
+	sent[be16_at(msg->msg_iov->iov_base) & 7]++;
+	return 1;
+}
+
+ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct sockaddr *to, socklen_t size)
+{
+	if (!is_ours(fd))
+		return syscall(SYS_sendto, fd, data, length, flags, to, size);
+	sent[be16_at(data) & 7]++;
+	return (ssize_t)length;
+}
+
+/* --- a server and its clients ------------------------------------------------------------------------------------- */
+static void begin(void)
+{
+	char path[64];
+	FILE *f;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(strcpy(root, "/tmp/bootwell-tftp.XXXXXX")));
+	snprintf(path, sizeof(path), "%s/nbp", root);
+	f = fopen(path, "w");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	CU_ASSERT_EQUAL(ftruncate(fileno(f), 100000), 0);
+	fclose(f);
+	memset(&config, 0, sizeof(config));
+	config.tftp = true;
+	config.tftp_blksize_max = 65464;
+	config.tftp_windowsize_max = 16;
+	config.tftp_sessions_max = SESSIONS;
+	strcpy(config.tftp_root, root);
+	strcpy(config.tftp_fastpath, "off");
+	CU_ASSERT_EQUAL_FATAL(loop_new(&loop), 0);
+	CU_ASSERT_EQUAL_FATAL(netif_new(&netif, loop), 0);
+	CU_ASSERT_EQUAL_FATAL(tftp_server_new(&server, loop, netif, &config, NULL), 0);
+	memset(sent, 0, sizeof(sent));
+}
+
+static void end(void)
+{
+	char path[64];
+
+	tftp_server_free(server);
+	server = NULL;
+	netif_free(netif);
+	loop_free(loop);
+	snprintf(path, sizeof(path), "%s/nbp", root);
+	unlink(path);
+	rmdir(root);
+}
+
+static struct sockaddr_in client(uint32_t n)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(CLIENT + n), .sin_port = htons(2000)};
+}
+
+static struct tftp_session *session_of(uint32_t n)
+{
+	return tftp_session_find(server, CLIENT + n, 2000);
+}
+
+/* `text`: name and options, each ended by '/' in place of NUL, which "octet" follows the name of. */
+static void ask(uint32_t n, const char *text)
+{
+	struct in_pktinfo info = {.ipi_ifindex = 1, .ipi_addr.s_addr = htonl(US), .ipi_spec_dst.s_addr = htonl(US)};
+	union {
+		struct cmsghdr align;
+		uint8_t space[CMSG_SPACE(sizeof(info))];
+	} control = {0};
+	struct msghdr msg = {.msg_control = &control, .msg_controllen = sizeof(control)};
+	struct sockaddr_in from = client(n);
+	uint8_t data[256] = {0, TFTP_RRQ};
+	struct loop_datagram d = {.data = data,
+				  .length = 2 + (uint32_t)strlen(text),
+				  .name = (const struct sockaddr *)&from,
+				  .name_length = sizeof(from),
+				  .control = &msg};
+
+	for (size_t i = 0; text[i]; i++)
+		data[2 + i] = text[i] == '/' ? 0 : (uint8_t)text[i];
+	control.align.cmsg_level = IPPROTO_IP;
+	control.align.cmsg_type = IP_PKTINFO;
+	control.align.cmsg_len = CMSG_LEN(sizeof(info));
+	memcpy(CMSG_DATA(&control.align), &info, sizeof(info));
+	tftp_server_hear(server, &d);
+}
+
+static void ack(uint32_t n, uint16_t block)
+{
+	struct sockaddr_in from = client(n);
+	uint8_t data[4] = {0, TFTP_ACK, block >> 8, block & 255};
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(session_of(n));
+	tftp_session_hear(session_of(n), &from, data, sizeof(data));
+}
+
+static void stop(void *arg)
+{
+	(void)arg;
+	loop_stop(loop, 0);
+}
+
+static void run(unsigned int ms)
+{
+	struct loop_source *timer;
+
+	CU_ASSERT_EQUAL_FATAL(loop_add_timer(loop, loop_now(loop) + ms * 1000000ull, stop, NULL, &timer), 0);
+	loop_run(loop);
+	loop_source_free(timer);
+}
+
+/* --- the limits --------------------------------------------------------------------------------------------------- */
+static void test_tftp_flood_spares_who_has_answered(void)
+{
+	begin();
+	ask(0, "nbp/octet/"); /* the oldest */
+	ack(0, 1);
+	for (uint32_t n = 1; n <= 50; n++)
+		ask(n, "nbp/octet/");
+	CU_ASSERT_EQUAL(server->stats.sessions, SESSIONS);
+	CU_ASSERT_PTR_NOT_NULL(session_of(0));
+	CU_ASSERT_PTR_NOT_NULL(session_of(50)); /* the newest has found room */
+	CU_ASSERT_PTR_NULL(session_of(1));
+	ack(0, 2);
+	CU_ASSERT_EQUAL(session_of(0)->acked, 2);
+	/* All of them have answered: whoever comes is told to come again. */
+	for (uint32_t n = 48; n <= 50; n++)
+		ack(n, 1);
+	sent[TFTP_ERROR] = 0;
+	ask(60, "nbp/octet/");
+	CU_ASSERT_PTR_NULL(session_of(60));
+	CU_ASSERT_EQUAL(sent[TFTP_ERROR], 1);
+	end();
+}
+
+static void test_tftp_waits_longer_each_time(void)
+{
+	begin();
+	ask(0, "nbp/octet/");
+	ack(0, 1);
+	CU_ASSERT_EQUAL(sent[TFTP_DATA], 2);
+	run(5000); /* again after 2 s, and after 4 more */
+	CU_ASSERT_EQUAL(sent[TFTP_DATA], 3);
+	/* Who has asked for a time (RFC 2349) is kept to it. */
+	ask(1, "nbp/octet/timeout/1/");
+	ack(1, 0);
+	server->stats.retransmits = 0;
+	run(2500);
+	CU_ASSERT_EQUAL(server->stats.retransmits, 2 + 1); /* and the other's second */
+	end();
+}
+
+static void test_tftp_blocks_fit_the_link(void)
+{
+	struct netif_link *lo;
+
+	begin();
+	lo = (struct netif_link *)(uintptr_t)netif_link_by_index(netif, 1);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(lo);
+	lo->mtu = 1500;
+	ask(0, "nbp/octet/blksize/9000/");
+	CU_ASSERT_EQUAL(session_of(0)->options.blksize_value, 1468);
+	lo->mtu = 9000;
+	ask(1, "nbp/octet/blksize/65464/");
+	CU_ASSERT_EQUAL(session_of(1)->options.blksize_value, 8968);
+	end();
+}
+
+static void test_tftp_strangers_are_answered_at_a_rate(void)
+{
+	struct sockaddr_in stranger = client(99);
+	const uint8_t data[4] = {0, TFTP_ACK, 0, 1};
+
+	begin();
+	ask(0, "nbp/octet/");
+	for (int i = 0; i < 20000; i++)
+		tftp_session_hear(session_of(0), &stranger, data, sizeof(data));
+	CU_ASSERT_EQUAL(server->stats.strangers, 20000);
+	CU_ASSERT(sent[TFTP_ERROR] >= TFTP_SOURCE_BURST);
+	CU_ASSERT(sent[TFTP_ERROR] < TFTP_SOURCE_BURST + 5000); /* 10 s of the rate: this takes no second */
+	CU_ASSERT_EQUAL(session_of(0)->acked, 0);
+	end();
+}
+
+static void test_tftp_script_that_is_told_is_not_begun_again(void)
+{
+	begin();
+	ask(0, "boot.ipxe/octet/");
+	ack(0, 1);
+	CU_ASSERT_PTR_NULL(session_of(0));
+	ask(0, "boot.ipxe/octet/"); /* had been waiting in the socket */
+	CU_ASSERT_PTR_NULL(session_of(0));
+	CU_ASSERT_EQUAL(server->stats.repeated, 1);
+	run(TFTP_TOLD_NS / 1000000 + 100);
+	ask(0, "boot.ipxe/octet/"); /* the next boot */
+	CU_ASSERT_PTR_NOT_NULL(session_of(0));
+	end();
+}
+
+UNIT_MAIN(UNIT(test_tftp_flood_spares_who_has_answered), UNIT(test_tftp_waits_longer_each_time),
+	  UNIT(test_tftp_blocks_fit_the_link), UNIT(test_tftp_strangers_are_answered_at_a_rate),
+	  UNIT(test_tftp_script_that_is_told_is_not_begun_again))
