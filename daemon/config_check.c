@@ -466,6 +466,13 @@ void config_check(struct config_parser *p)
 	appliance_check(&c->appliance, c->network, c->networks, appliance_mistake, p);
 	if (c->http_port == c->upload_port)
 		config_mistake(p, 0, "[http] port and upload-port are both %u", c->http_port);
+	if (c->targets && (c->http_port == c->iscsi_port || c->upload_port == c->iscsi_port))
+		config_mistake(p, 0, "[http] %s and [iscsi] port are both %u",
+			       c->http_port == c->iscsi_port ? "port" : "upload-port",
+			       c->iscsi_port);
+	if (c->tftp && c->dhcp_mode != CONFIG_DHCP_OFF && c->dhcp_port == c->tftp_port)
+		config_mistake(p, p->port_line, "[dhcp] port and [tftp] port are both %u",
+			       c->tftp_port);
 	if (c->store_size < 1 << 20)
 		config_mistake(p, 0, "[write-back] size is less than 1M");
 }

@@ -304,6 +304,9 @@ static const struct {
 	{"[dhcp]\nrange = 127.0.0.2-127.0.0.9\n[client X]\naddress = 127.0.0.3\n",
 	 3,
 	 {"mac, uuid or circuit"}},
+	{"[http]\nport = 3260\n", 0, {"[http] port and [iscsi] port are both 3260"}},
+	{"[http]\nupload-port = 3260\n", 0, {"upload-port"}},
+	{"[dhcp]\nport = 69\nrange = 127.0.0.2-127.0.0.9\n", 2, {"[tftp] port are both 69"}},
 	{"[http]\nport = 90\nupload-port = 90\n", 0, {"both 90"}},
 	{"[http]\ntoken = \"a\001b\"\n", 2, {"control character"}},
 };
