@@ -3,7 +3,8 @@
  * The kernel programs against the TFTP server in user space: the same frames, in the same state of
  * a transfer. Whatever a program answers, the server answers with the same datagram; what the
  * server would not answer, no program answers. The server runs in this process on one end of a veth
- * pair, in a network namespace of its own; frames go in at the other.
+ * pair, in a network namespace of its own; frames go in at the other. Then the two together: the
+ * programs on the interface itself, the server with what they leave to it.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -39,6 +40,7 @@
 static char folder[] = "/tmp/bootwell-test.XXXXXX";
 static uint8_t content[SIZE];
 static struct loop *loop;
+static struct config *config;
 static struct tftp_server *server;
 static struct tftp_fastpath *fastpath;
 static struct tftp_fastpath_file *file;
@@ -112,7 +114,7 @@ static struct {
 	uint16_t blksize;
 	uint32_t sent; /* 0: the OACK */
 	uint32_t session;
-} now;
+} now = {.client_port = 3000};
 
 /*
  * Waits until the server has dealt with all that went before: a datagram from a stranger to the
@@ -129,7 +131,8 @@ static bool settled(void)
 	for (unsigned int i = 0; i < 20000; i++) {
 		pump();
 		if (tftp_server_stats(server)->strangers != before) {
-			/* It may have been what went before that was a stranger's; one datagram is heard at a time. */
+			/* It may have been what went before that was a stranger's; one datagram is
+			 * heard at a time. */
 			for (unsigned int k = 0; k < 6; k++)
 				pump();
 			return tftp_server_stats(server)->sessions;
@@ -153,6 +156,19 @@ static void request(struct frame *f, uint16_t blksize)
 	seal(f);
 }
 
+/* The next datagram to our port, which may take a while to come. */
+static bool await(struct frame *f)
+{
+	bool got = false;
+
+	for (unsigned int i = 0; i < 50000 && !got; i++) {
+		pump();
+		got = next_sent(f, now.client_port);
+		usleep(i < 10 ? 0 : 100);
+	}
+	return got;
+}
+
 static void begin(uint16_t blksize)
 {
 	struct tftp_fastpath_transfer transfer = {.client = CLIENT,
@@ -161,19 +177,13 @@ static void begin(uint16_t blksize)
 						  .blksize = blksize,
 						  .windowsize = 1};
 	struct frame f;
-	bool got = false;
 
-	now.client_port = now.client_port < 3000 ? 3000 : (uint16_t)(now.client_port + 1);
+	now.client_port++;
 	now.blksize = blksize;
 	now.sent = 0;
 	request(&f, blksize);
 	put_frame(&f);
-	for (unsigned int i = 0; i < 20000 && !got; i++) {
-		pump();
-		got = next_sent(&f, now.client_port);
-		usleep(i < 10 ? 0 : 100);
-	}
-	CU_ASSERT_FATAL(got && get16(f.b + 42) == 6); /* OACK */
+	CU_ASSERT_FATAL(await(&f) && get16(f.b + 42) == 6); /* OACK */
 	now.server_port = get16(f.b + 34);
 	transfer.client_port = now.client_port;
 	transfer.server_port = now.server_port;
@@ -182,17 +192,22 @@ static void begin(uint16_t blksize)
 			      0);
 }
 
-static void end(void)
+static void hang_up(void)
 {
 	struct frame f;
 
-	tftp_fastpath_session_remove(fastpath, now.session);
 	headers(&f, CLIENT, SERVER, now.client_port, now.server_port, 5, 0, 1);
 	f.b[46] = 0;
 	seal(&f);
 	put_frame(&f);
 	while (settled())
 		;
+}
+
+static void end(void)
+{
+	tftp_fastpath_session_remove(fastpath, now.session);
+	hang_up();
 }
 
 static void make_ack(struct frame *f, uint32_t block)
@@ -331,6 +346,118 @@ static void test_tftp_fastpath_user_duplicate_and_old_acks(void)
 	end();
 }
 
+/* --- both together --- */
+
+/* The server attaches its programs to v0, or takes them away. */
+static void set_fastpath(bool on)
+{
+	static struct config with;
+
+	with = *config;
+	strcpy(with.tftp_fastpath, "tc");
+	CU_ASSERT_EQUAL_FATAL(tftp_server_reload(server, on ? &with : config), 0);
+}
+
+static uint64_t blocks(enum tftp_path path)
+{
+	return tftp_server_stats(server)->blocks[path];
+}
+
+static bool is_block(const struct frame *f, uint32_t block)
+{
+	return get16(f->b + 42) == 3 && get16(f->b + 44) == block;
+}
+
+/* A transfer whose second block was the kernel's. */
+static void begin_in_kernel(void)
+{
+	static const char text[] = "file\0octet\0blksize\0"
+				   "512\0timeout\0"
+				   "2";
+	uint64_t before = blocks(TFTP_PATH_TC);
+	struct frame f;
+
+	now.client_port++;
+	headers(&f, CLIENT, SERVER, now.client_port, 69, 1, 0, sizeof(text) - 2);
+	memcpy(f.b + 44, text, sizeof(text));
+	seal(&f);
+	put_frame(&f);
+	CU_ASSERT_FATAL(await(&f) && get16(f.b + 42) == 6); /* OACK */
+	now.server_port = get16(f.b + 34);
+	for (now.sent = 0; now.sent < 2; now.sent++) {
+		make_ack(&f, now.sent);
+		put_frame(&f);
+		CU_ASSERT_FATAL(await(&f) && is_block(&f, now.sent + 1));
+	}
+	CU_ASSERT_EQUAL_FATAL(blocks(TFTP_PATH_TC), before + 1);
+}
+
+/*
+ * A client that takes its time, on a line that loses nothing: all is the kernel's, for longer than
+ * the time-out. Were the server's clock to run from what it sent itself, blocks would come twice.
+ */
+static void test_tftp_fastpath_user_clock_knows_what_the_kernel_sent(void)
+{
+	uint64_t retransmits, by_kernel;
+	unsigned int again = 0;
+	struct frame f;
+
+	set_fastpath(true);
+	begin_in_kernel();
+	retransmits = tftp_server_stats(server)->retransmits;
+	by_kernel = blocks(TFTP_PATH_TC);
+	for (unsigned int i = 0; i < 7; i++) {
+		for (unsigned int k = 0; k < 50; k++) {
+			pump();
+			again += next_sent(&f, now.client_port);
+			usleep(10000);
+		}
+		make_ack(&f, now.sent);
+		put_frame(&f);
+		CU_ASSERT(await(&f) && is_block(&f, now.sent + 1));
+		now.sent++;
+	}
+	CU_ASSERT_EQUAL(again, 0);
+	CU_ASSERT_EQUAL(tftp_server_stats(server)->retransmits, retransmits);
+	CU_ASSERT_EQUAL(blocks(TFTP_PATH_TC), by_kernel + 7);
+	/* Now it falls silent: the kernel's last block comes again, from the server. */
+	CU_ASSERT(await(&f) && is_block(&f, now.sent));
+	CU_ASSERT_EQUAL(tftp_server_stats(server)->retransmits, retransmits + 1);
+	hang_up();
+	set_fastpath(false);
+}
+
+/* The kernel takes the tag out of the frame before the program sees it: it would answer into
+ * another network. */
+static void test_tftp_fastpath_user_tagged_frame_is_not_the_programs(void)
+{
+	static const uint8_t tag[4] = {0x81, 0, 0, 5};
+	uint64_t by_kernel, by_server;
+	struct frame f, tagged;
+
+	set_fastpath(true);
+	begin_in_kernel();
+	by_kernel = blocks(TFTP_PATH_TC);
+	by_server = blocks(TFTP_PATH_USER);
+	make_ack(&f, now.sent);
+	memcpy(f.b, server_mac, 6);
+	memcpy(tagged.b, f.b, 12);
+	memcpy(tagged.b + 12, tag, 4);
+	memcpy(tagged.b + 16, f.b + 12, f.length - 12);
+	tagged.length = f.length + 4;
+	put_frame(&tagged);
+	CU_ASSERT(settled());
+	CU_ASSERT_EQUAL(blocks(TFTP_PATH_TC), by_kernel);
+	CU_ASSERT_EQUAL(blocks(TFTP_PATH_USER), by_server); /* no interface has VLAN 5 */
+	tagged.b[15] = 0; /* a priority and no VLAN: it is the server's */
+	put_frame(&tagged);
+	CU_ASSERT(await(&f) && is_block(&f, now.sent + 1));
+	CU_ASSERT_EQUAL(blocks(TFTP_PATH_TC), by_kernel);
+	CU_ASSERT_EQUAL(blocks(TFTP_PATH_USER), by_server + 1);
+	hang_up();
+	set_fastpath(false);
+}
+
 /* --- the stage --- */
 
 static int packet_socket(const char *name)
@@ -397,7 +524,6 @@ static int make_files(void)
 
 static int make_server(void)
 {
-	static struct config *config;
 	char path[256], error[256];
 	struct catalogue *catalogue;
 	struct netif *netif;
@@ -429,8 +555,10 @@ int main(int argc, char **argv)
 	static const struct unit_case cases[] = {
 		UNIT(test_tftp_fastpath_user_same_answers),
 		UNIT(test_tftp_fastpath_user_duplicate_and_old_acks),
+		UNIT(test_tftp_fastpath_user_clock_knows_what_the_kernel_sent),
+		UNIT(test_tftp_fastpath_user_tagged_frame_is_not_the_programs),
 	};
-	const struct tftp_fastpath_config config = {
+	const struct tftp_fastpath_config fast = {
 		.mode = TFTP_FASTPATH_AUTO, .memory = 2 << 20, .sessions_max = 256};
 	char command[64];
 	int r;
@@ -440,7 +568,7 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	frame_rng = unit_seed();
-	r = tftp_fastpath_new(&fastpath, &config);
+	r = tftp_fastpath_new(&fastpath, &fast);
 	if (r == -EPERM) {
 		printf("1..0 # SKIP BPF programs may not be loaded here\n");
 		return 77;
