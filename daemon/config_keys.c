@@ -89,13 +89,16 @@ static const char *key_size(struct config_reader *reader, const char *text, void
 static const char *key_duration(struct config_reader *reader, const char *text, void *field,
 				size_t least)
 {
+	static char text_least[48];
 	const char *wrong;
 	uint32_t s;
 
 	(void)reader;
 	wrong = value_duration(text, &s);
-	if (!wrong && s < least)
-		return least == 60 ? "is too short: 60s at least" : "is too short";
+	if (!wrong && s < least) {
+		snprintf(text_least, sizeof(text_least), "is too short: %zus at least", least);
+		return text_least;
+	}
 	if (!wrong)
 		*(uint32_t *)field = s;
 	return wrong;
