@@ -29,7 +29,9 @@
 #define KEPT     2 /* the first ones */
 #define SECTORS  256u
 #define SIZE     (SECTORS * 512)
-#define STORE    (1u << 20)
+#define STORE    w.store
+#define ROOMY    (1u << 20)
+#define TIGHT    (640u << 10) /* full half of the time */
 #define SEGMENT  8
 #define HISTORY  64
 #define BASE_TAG 0xbaceu
@@ -76,6 +78,7 @@ struct world {
 	uint8_t boot[DISKS];
 	uint32_t version, clock; /* the clock goes on with every beginning and every end */
 	struct pending *flight[16];
+	uint32_t store; /* bytes */
 	uint8_t *image, *second;
 	char dir[64], staging[100], staging2[100];
 	uint64_t points, kills, failures, reopen_points, full;
@@ -760,12 +763,14 @@ static void lose_power(void)
 	}
 }
 
-static void make_world(void)
+static void make_world(uint32_t store)
 {
 	char path[100];
 	uint8_t sector[512];
 	int fd;
 
+	memset(&w, 0, sizeof(w));
+	w.store = store;
 	snprintf(w.dir, sizeof(w.dir), "%s/bootwell-crash.XXXXXX",
 		 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(w.dir));
@@ -791,12 +796,11 @@ static void make_world(void)
 	w.twin.event = event;
 }
 
-static void test_crash_enumeration(void)
+static void enumerate(uint32_t store, uint64_t want)
 {
 	char command[100];
-	uint64_t want = POINTS;
 
-	make_world();
+	make_world(store);
 	while (w.points < want && !w.failures) {
 		start();
 		for (unsigned int n = 0; n < 150 && w.points < want && !w.failures; n++)
@@ -810,7 +814,6 @@ static void test_crash_enumeration(void)
 	       (unsigned long long)w.reopen_points, w.version, (unsigned long long)w.full,
 	       (unsigned long long)w.twin.syncs);
 	CU_ASSERT_EQUAL(w.failures, 0);
-	CU_ASSERT(w.twin.syncs > 100);
 	CU_ASSERT(w.points >= want);
 	w.twin.event = NULL;
 	twin_done(&w.twin);
@@ -820,4 +823,16 @@ static void test_crash_enumeration(void)
 	CU_ASSERT_EQUAL(system(command), 0);
 }
 
-UNIT_MAIN(UNIT(test_crash_enumeration))
+static void test_crash_enumeration(void)
+{
+	enumerate(ROOMY, POINTS);
+	CU_ASSERT(w.twin.syncs > 100);
+}
+
+static void test_crash_on_a_full_store(void)
+{
+	enumerate(TIGHT, POINTS / 10);
+	CU_ASSERT(w.full > 20);
+}
+
+UNIT_MAIN(UNIT(test_crash_enumeration), UNIT(test_crash_on_a_full_store))
