@@ -27,6 +27,7 @@
 #define ANSWERED_SIZE 10
 #define LEASE_FIXED 28 /* address, state, MAC, expires, updated, length of the identifier */
 #define BUCKETS	    256
+#define EXPIRES_MAX (1ll << 34) /* s since 1970: what a server may say; in ns it still fits into 64 bits */
 
 enum { KIND_HELLO = 1, KIND_LEASE, KIND_ANSWERED };
 
@@ -266,6 +267,19 @@ void dhcp_peer_stop_held(struct dhcp_peer *peer)
 }
 
 /* --- hearing ------------------------------------------------------------------------------------------------------ */
+/* In a range, or somebody's reservation: whoever speaks in the peer's name cannot fill the memory with a whole /8. */
+static bool has_place(const struct config *config, uint32_t address)
+{
+	for (size_t i = 0; i < config->subnets; i++)
+		for (unsigned int k = 0; k < config->subnet[i].ranges; k++)
+			if (address >= config->subnet[i].range[k].first && address <= config->subnet[i].range[k].last)
+				return true;
+	for (size_t i = 0; i < config->clients; i++)
+		if (config->client[i].address == address)
+			return true;
+	return false;
+}
+
 static void take_lease(struct dhcp_peer *peer, const struct store_lease *from)
 {
 	struct dhcp_server *server = peer->server;
@@ -277,10 +291,16 @@ static void take_lease(struct dhcp_peer *peer, const struct store_lease *from)
 	dhcp_restore(server, from);
 	lease = lease_by_address(server->leases, from->address);
 	if (!lease)
-		return; /* no subnet of ours */
+		return; /* a reservation in no subnet of ours, or no memory */
 	answer = dhcp_answer_new(server, true);
 	answer->record = *from;
 	answer->foreign = true;
+}
+
+/* A time that nobody can mean would make the timer of the next lease that ends go round. */
+static bool is_time(int64_t expires)
+{
+	return expires == LEASE_FOREVER || (expires >= 0 && expires <= EXPIRES_MAX);
 }
 
 static void on_leases(struct dhcp_peer *peer, const uint8_t *p, size_t length)
@@ -297,7 +317,8 @@ static void on_leases(struct dhcp_peer *peer, const uint8_t *p, size_t length)
 
 		memcpy(lease.mac, p + 5, 6);
 		memcpy(lease.id, p + LEASE_FIXED, lease.id_length);
-		if (p[4] <= STORE_LEASE_DECLINED && lease.address && lease.updated > 0)
+		if (p[4] <= STORE_LEASE_DECLINED && lease.updated > 0 && is_time(lease.expires) &&
+		    has_place(peer->server->config, lease.address))
 			take_lease(peer, &lease);
 		p += size;
 		length -= size;
@@ -319,7 +340,7 @@ static void on_hello(struct dhcp_peer *peer, uint64_t run)
 		sync_start(peer);
 }
 
-static void on_datagram(void *arg, const struct loop_datagram *dgram)
+void dhcp_peer_hear(void *arg, const struct loop_datagram *dgram)
 {
 	struct dhcp_peer *peer = arg;
 	const struct sockaddr_in *from = (const struct sockaddr_in *)dgram->name;
@@ -396,7 +417,7 @@ int dhcp_peer_new(struct dhcp_peer **ret, struct dhcp_server *server, uint32_t a
 		peer->run = dhcp_clock(true);
 	r = peer->fd = open_socket();
 	if (r >= 0)
-		r = loop_add_recv(server->loop, peer->fd, PACKET_MAX + 1, 256, on_datagram, peer, &peer->recv);
+		r = loop_add_recv(server->loop, peer->fd, PACKET_MAX + 1, 256, dhcp_peer_hear, peer, &peer->recv);
 	if (r >= 0)
 		r = loop_add_timer(server->loop, loop_now(server->loop), on_timer, peer, &peer->timer);
 	if (r >= 0)

@@ -32,6 +32,9 @@ void dhcp_peer_free(struct dhcp_peer *peer);
 /* Held messages refer to listeners. NULL is fine, here and below. */
 void dhcp_peer_stop_held(struct dhcp_peer *peer);
 
+/* A datagram at the peers' port (a loop_recv_fn); what is not from the peer, or not of the form above, is dropped. */
+void dhcp_peer_hear(void *peer, const struct loop_datagram *dgram);
+
 bool dhcp_peer_alive(const struct dhcp_peer *peer);
 /* Takes a copy of the request when it must wait for the primary; false: answer it now. */
 bool dhcp_peer_holds(struct dhcp_peer *peer, const struct dhcp_request *request);

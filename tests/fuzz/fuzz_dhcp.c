@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A sequence of datagrams, each with two bytes before it (what it came in by, how long it is), through the codec and the
- * server's decisions, with a store in memory and no sockets: nothing is ever sent. Whatever comes: each answer can be read
- * again, is for an address that may be given, and the table of leases stays within its range.
+ * A sequence of datagrams, each with three bytes before it (what it came in by, how long it is), through the codec and the
+ * server's decisions, with a store in memory: nothing is ever sent. Whatever comes: each answer can be read again, is for an
+ * address that may be given, and the table of leases stays within its range. A datagram with the highest bit of its length is
+ * one of the other server of a pair; once that has said HELLO, clients' messages are held for it, as many as may be at once.
  */
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/dhcp_private.h"
+#include "daemon/dhcp_peer.h"
+#include "daemon/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define NET 0x0a4d0000u /* 10.77.0.0/24, range .100 to .131, .110 reserved */
+#define NET  0x0a4d0000u /* 10.77.0.0/24, range .100 to .131, .110 reserved */
+#define PEER (NET + 2)
 
 static struct config config;
 static struct config_subnet subnets[2];
@@ -46,6 +50,41 @@ static void must(bool what)
 		abort();
 }
 
+/* --- the other server --------------------------------------------------------------------------------------------- */
+/* Its port may be another program's. */
+int bind(int fd, const struct sockaddr *at, socklen_t length)
+{
+	(void)fd, (void)at, (void)length;
+	return 0;
+}
+
+ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct sockaddr *to, socklen_t size)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)to;
+
+	(void)fd, (void)flags, (void)size;
+	must(ntohl(in->sin_addr.s_addr) == PEER && ntohs(in->sin_port) == DHCP_PEER_PORT);
+	must(length > 8 && length <= 1400 && !memcmp(data, "BWDP\1", 5));
+	return (ssize_t)length;
+}
+
+static void from_peer(uint8_t how, const uint8_t *data, size_t size)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(how & 2 ? PEER + 1 : PEER),
+				   .sin_port = htons(how & 4 ? 67 : DHCP_PEER_PORT)};
+	struct loop_datagram d = {.data = data,
+				  .length = (uint32_t)(size > 1400 ? 1400 : size),
+				  .name = (const struct sockaddr *)&from,
+				  .name_length = sizeof(from)};
+
+	bool alive = dhcp_peer_alive(server->peer);
+
+	dhcp_peer_hear(server->peer, &d);
+	must(!(how & 6) || dhcp_peer_alive(server->peer) == alive);
+	dhcp_batch_drain(server);
+}
+
 static void start(void)
 {
 	struct netif *netif = NULL;
@@ -70,6 +109,7 @@ static void start(void)
 	must(loop_new(&loop) == 0 && netif_new(&netif, loop) == 0 && store_new(&store, ":memory:", error) == 0);
 	must(dhcp_server_new(&server, loop, netif, &config, store, NULL) == 0); /* mode is off: no sockets */
 	server->packet_fd = -1;
+	must(dhcp_peer_new(&server->peer, server, PEER, true) == 0);
 }
 
 static void check_answer(const struct dhcp_answer *answer)
@@ -113,6 +153,7 @@ static void count(void *arg, const struct lease *lease)
 
 	must(lease->address > NET && lease->address < NET + 512);
 	*n += lease->state != LEASE_FREE;
+	must(lease->expires == LEASE_FOREVER || lease->expires <= 1ll << 34); /* in ns, 64 bits */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -127,10 +168,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ratelimit_free(server->limit);
 	must(ratelimit_new(&server->limit, 1000000, 1000000) == 0);
 	while (size > 3) {
-		size_t length = (size_t)data[1] << 8 | data[2];
+		size_t length = (size_t)(data[1] & 127) << 8 | data[2];
 
 		length = length > size - 3 ? size - 3 : length;
-		one(data[0], data + 3, length);
+		if (data[1] & 128)
+			from_peer(data[0], data + 3, length);
+		else
+			one(data[0], data + 3, length);
 		data += 3 + length;
 		size -= 3 + length;
 	}
@@ -138,5 +182,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	counted = lease_table_count(server->leases, LEASE_OFFERED) + lease_table_count(server->leases, LEASE_BOUND) +
 		  lease_table_count(server->leases, LEASE_QUARANTINED);
 	must(n == counted && n <= 32 + 11);
+	if (dhcp_peer_alive(server->peer)) {
+		dhcp_peer_free(server->peer);
+		must(dhcp_peer_new(&server->peer, server, PEER, true) == 0);
+	}
 	return 0;
 }
