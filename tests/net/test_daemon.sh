@@ -256,9 +256,12 @@ bootwell config reload >/dev/null
 in_ns b timeout 30 tcpdump -p -n -i eth0 -c 1 -w "$TMP/wake.pcap" 'udp port 9' 2>"$TMP/wake.err" &
 tap=$!
 wait_for 20 grep -q listening "$TMP/wake.err"
+woken=$(client Desk-12 .mac)
 check "client wake" bootwell client wake Desk-12
 wait $tap
-check "the magic packet is on the wire" eval 'tcpdump -n -r "$TMP/wake.pcap" -X 2>/dev/null | tr -d " \n\t" | grep -q "ffff"'
+check "the magic packet is on the wire, whole" python3 -c 'import sys
+mac = bytes.fromhex(sys.argv[2].replace(":", ""))
+sys.exit(b"\xff" * 6 + mac * 16 not in open(sys.argv[1], "rb").read())' "$TMP/wake.pcap" "$woken"
 check "client remove" bootwell client remove Desk-12
 refuse "it is gone" bootwell client show Desk-12 2>/dev/null
 

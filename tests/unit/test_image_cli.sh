@@ -214,7 +214,18 @@ rm -f ./*.qcow2 elsewhere.dat
 mkdir d && qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse d/d.vmdk 3G
 says "d-s001.vmdk: is one extent of a larger disk and has no descriptor; open the .vmdk file that names it" "$BOOTWELL" image check d/d-s001.vmdk
 says "what helps: name the file that describes the disk" "$BOOTWELL" image check d/d-s001.vmdk
-rm -rf d cut.vhd
+# Extents lie beneath the descriptor, on the same file system, and no link leads to them.
+mkdir d/sub elsewhere && qemu-img create -q -f vmdk -o subformat=monolithicFlat elsewhere/e.vmdk 1M
+sed 's,"e-flat,"sub/e-flat,' elsewhere/e.vmdk >d/e.vmdk
+cp elsewhere/e-flat.vmdk d/sub/
+check "an extent in a folder beneath its descriptor is read" "$BOOTWELL" image check d/e.vmdk
+says "e-flat.vmdk: lies outside the image's directory or on another file system" unshare -m sh -c \
+	'mount --bind elsewhere d/sub && exec "$0" image check d/e.vmdk' "$BOOTWELL"
+rm -r d/sub && ln -s ../elsewhere d/sub
+says "e-flat.vmdk: a symbolic link is on the way to it, and links are not followed" "$BOOTWELL" image check d/e.vmdk
+sed 's,"e-flat,"../elsewhere/e-flat,' elsewhere/e.vmdk >d/e.vmdk
+says "e-flat.vmdk" "$BOOTWELL" image check d/e.vmdk
+rm -rf d elsewhere cut.vhd
 says "what helps: put the missing file where it is looked for" "$BOOTWELL" image check nowhere.vmdk
 # Whatever the fuzzers have found so far: a sentence, and what helps.
 corpus=$TOP/tests/fuzz/corpus seen=0 mute=0
