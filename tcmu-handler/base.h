@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Base images, opened once however many disks use them, and the cache that all of them share.
- * base_cache.c has the design.
+ * base.c and base_cache.c have the design.
  */
 #ifndef BOOTWELL_BASE_H
 #define BOOTWELL_BASE_H
@@ -24,12 +24,18 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes);
  * machine would have less than 256 MiB left. */
 void base_cache_touch(struct base_cache *cache);
 bool base_cache_touched(const struct base_cache *cache); /* it has come to its end */
-void base_cache_free(struct base_cache *cache); /* no base is open; NULL is fine */
+void base_cache_free(struct base_cache *cache); /* no disk has a base; NULL is fine */
 
-/* `key` tells whether two disks mean the same images; the chain becomes the cache's also when this
- * fails. */
-struct base *base_find(struct base_cache *cache, const char *key); /* one reference more, or NULL */
-int base_add(struct base_cache *cache, const char *key, struct image *chain, struct base **ret);
+/*
+ * `key` tells whether two disks mean the same images, `found` what lies in their places now: as long as
+ * a disk has the base, that does not matter; a base that was left is only taken up again when nothing
+ * has changed. May wait for a file system. The chain becomes the cache's also when base_add() fails.
+ */
+struct base *base_find(struct base_cache *cache, const char *key,
+		       const char *found); /* one reference more, or NULL */
+int base_add(struct base_cache *cache, const char *key, const char *found, struct image *chain,
+	     struct base **ret);
+/* The last one leaves it idle where base_cache_touch() was called: nobody else would look after it. */
 void base_put(struct base *base);
 uint64_t base_size(const struct base *base);
 /* Do the images hold anything at `offset`? *ret_length, at most `length`: the bytes from there on for which that is so. What

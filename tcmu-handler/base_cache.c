@@ -26,10 +26,9 @@
  * than its loading: a scan that touches every sector of a unit once, however many requests that
  * takes, leaves nothing behind.
  */
-#include "tcmu-handler/base.h"
+#include "tcmu-handler/base_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -46,50 +45,12 @@
 #endif
 
 #define PART           (BASE_UNIT / 16)
-#define LEAF           512
 #define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
 #define FRAMES_MIN     64
 #define EXTENTS_LOOKED_AT 4096 /* by base_holds() */
 #define HUGE           (2u << 20) /* bytes of a huge page */
 #define TOUCH_PAUSE_US 500
 #define SPARE          (256u << 20) /* bytes that touching in advance leaves to the machine */
-
-struct frame {
-	uint32_t version; /* odd: not to be read */
-	uint32_t unit;
-	struct base *base; /* NULL: free */
-	uint32_t loaded;   /* second */
-	uint16_t valid;    /* parts that are there; set with release, after the data */
-	uint16_t loading;  /* parts on their way */
-	uint8_t touched;
-	unsigned int loads; /* in flight: not to be evicted */
-	struct base_fetch *waiters;
-};
-
-struct base {
-	struct base_cache *cache;
-	struct base *next;
-	char *key;
-	struct image *chain;
-	uint64_t size;
-	unsigned int refs;
-	uint32_t units;
-	uint32_t **table; /* frame number + 1 */
-};
-
-struct base_cache {
-	pthread_mutex_t lock;
-	struct base *bases;
-	struct frame *frames;
-	uint8_t *memory; /* aligned to HUGE */
-	void *map;
-	size_t map_length;
-	uint32_t count, used, hand;
-	struct base_fetch *starved; /* no frame could be had */
-	uint64_t hits, misses, evictions;
-	pthread_t toucher;
-	bool touching, touched, stop;
-};
 
 /* Some neighbouring parts of a unit being read. */
 struct load {
@@ -109,14 +70,6 @@ struct load_part {
 	uint8_t *packed; /* COMPRESSED */
 };
 
-static uint32_t second(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint32_t)ts.tv_sec;
-}
-
 static uint8_t *frame_memory(const struct base_cache *c, const struct frame *f)
 {
 	return c->memory + (size_t)(f - c->frames) * BASE_UNIT;
@@ -126,6 +79,7 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes)
 {
 	struct base_cache *c = calloc(1, sizeof(*c));
 	uint64_t count = bytes / BASE_UNIT;
+	pthread_condattr_t monotonic;
 
 	if (!c)
 		return -ENOMEM;
@@ -146,6 +100,10 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes)
 	c->memory = (uint8_t *)c->map + (HUGE - (uintptr_t)c->map % HUGE) % HUGE;
 	madvise(c->memory, (size_t)c->count * BASE_UNIT, MADV_HUGEPAGE);
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	*ret = c;
 	return 0;
 }
@@ -181,6 +139,7 @@ static void *touch(void *arg)
 		usleep(TOUCH_PAUSE_US);
 	}
 	__atomic_store_n(&c->touched, true, __ATOMIC_RELEASE);
+	base_watch(c);
 	return NULL;
 }
 
@@ -203,67 +162,21 @@ void base_cache_free(struct base_cache *c)
 {
 	if (!c)
 		return;
+	pthread_mutex_lock(&c->lock);
 	__atomic_store_n(&c->stop, true, __ATOMIC_RELAXED);
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
 	if (c->touching)
 		pthread_join(c->toucher, NULL);
+	base_free_all(c);
 	munmap(c->map, c->map_length);
+	pthread_cond_destroy(&c->wake);
 	pthread_mutex_destroy(&c->lock);
 	free(c->frames);
 	free(c);
 }
 
-/* --- bases --- */
-
-struct base *base_find(struct base_cache *c, const char *key)
-{
-	struct base *b;
-
-	pthread_mutex_lock(&c->lock);
-	for (b = c->bases; b; b = b->next)
-		if (!strcmp(b->key, key)) {
-			b->refs++;
-			break;
-		}
-	pthread_mutex_unlock(&c->lock);
-	return b;
-}
-
-int base_add(struct base_cache *c, const char *key, struct image *chain, struct base **ret)
-{
-	struct base *b = calloc(1, sizeof(*b));
-
-	if (!b)
-		goto fail;
-	b->cache = c;
-	b->chain = chain;
-	b->size = image_info(chain)->virtual_size;
-	b->units = (uint32_t)((b->size + BASE_UNIT - 1) / BASE_UNIT);
-	b->refs = 1;
-	b->key = strdup(key);
-	b->table = calloc(b->units / LEAF + 1, sizeof(*b->table));
-	/*
-	 * The kernel's cache stays behind ours, for what does not fit and for the time after a
-	 * restart; but we know better what will be read next.
-	 */
-	for (unsigned int i = 0; i < image_file_count(chain); i++)
-		posix_fadvise(image_file(chain, i)->fd, 0, 0, POSIX_FADV_RANDOM);
-	if (!b->key || !b->table)
-		goto fail;
-	pthread_mutex_lock(&c->lock);
-	b->next = c->bases;
-	c->bases = b;
-	pthread_mutex_unlock(&c->lock);
-	*ret = b;
-	return 0;
-fail:
-	if (b) {
-		free(b->key);
-		free(b->table);
-	}
-	free(b);
-	image_close(chain);
-	return -ENOMEM;
-}
+/* --- frames --- */
 
 /* The frame is nobody's: its version is odd until it is given out again. Lock held. */
 static void frame_clear(struct base_cache *c, struct frame *f)
@@ -272,7 +185,7 @@ static void frame_clear(struct base_cache *c, struct frame *f)
 		__atomic_store_n(&f->version, f->version + 1, __ATOMIC_SEQ_CST);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (f->base) {
-		__atomic_store_n(&f->base->table[f->unit / LEAF][f->unit % LEAF], 0,
+		__atomic_store_n(&f->base->table[f->unit / BASE_LEAF][f->unit % BASE_LEAF], 0,
 				 __ATOMIC_RELAXED);
 		c->used--;
 	}
@@ -281,33 +194,11 @@ static void frame_clear(struct base_cache *c, struct frame *f)
 	f->touched = 0;
 }
 
-void base_put(struct base *b)
+void base_cache_forget(struct base_cache *c, const struct base *b)
 {
-	struct base_cache *c;
-
-	if (!b)
-		return;
-	c = b->cache;
-	pthread_mutex_lock(&c->lock);
-	if (--b->refs) {
-		pthread_mutex_unlock(&c->lock);
-		return;
-	}
-	for (struct base **p = &c->bases; *p; p = &(*p)->next)
-		if (*p == b) {
-			*p = b->next;
-			break;
-		}
 	for (uint32_t i = 0; i < c->count; i++)
 		if (c->frames[i].base == b)
 			frame_clear(c, &c->frames[i]);
-	pthread_mutex_unlock(&c->lock);
-	for (uint32_t i = 0; i <= b->units / LEAF; i++)
-		free(b->table[i]);
-	free(b->table);
-	free(b->key);
-	image_close(b->chain);
-	free(b);
 }
 
 uint64_t base_size(const struct base *b)
@@ -357,8 +248,8 @@ static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t len
 		      struct iov_pos *dst, uint64_t at)
 {
 	struct base_cache *c = b->cache;
-	const uint32_t *leaf = __atomic_load_n(&b->table[unit / LEAF], __ATOMIC_ACQUIRE);
-	uint32_t number = leaf ? __atomic_load_n(&leaf[unit % LEAF], __ATOMIC_ACQUIRE) : 0;
+	const uint32_t *leaf = __atomic_load_n(&b->table[unit / BASE_LEAF], __ATOMIC_ACQUIRE);
+	uint32_t number = leaf ? __atomic_load_n(&leaf[unit % BASE_LEAF], __ATOMIC_ACQUIRE) : 0;
 	struct frame *f;
 	uint16_t need = parts_of(skip, length);
 	uint32_t version;
@@ -374,7 +265,7 @@ static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t len
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (__atomic_load_n(&f->version, __ATOMIC_RELAXED) != version)
 		return false;
-	if (!f->touched && f->loaded != second())
+	if (!f->touched && f->loaded != base_second())
 		f->touched = 1;
 	return true;
 }
@@ -411,7 +302,7 @@ static struct frame *take_frame(struct base_cache *c)
 			continue;
 		if (f->base && f->touched) {
 			f->touched = 0;
-			f->loaded = second();
+			f->loaded = base_second();
 			continue;
 		}
 		c->evictions += f->base != NULL;
@@ -590,16 +481,16 @@ static void start_loads(struct base *b, struct frame *f, uint16_t parts, struct 
 
 static uint32_t *table_entry(struct base *b, uint32_t unit)
 {
-	uint32_t **leaf = &b->table[unit / LEAF];
+	uint32_t **leaf = &b->table[unit / BASE_LEAF];
 
 	if (!*leaf) {
-		uint32_t *made = calloc(LEAF, sizeof(*made));
+		uint32_t *made = calloc(BASE_LEAF, sizeof(*made));
 
 		if (!made)
 			return NULL;
 		__atomic_store_n(leaf, made, __ATOMIC_RELEASE);
 	}
-	return &(*leaf)[unit % LEAF];
+	return &(*leaf)[unit % BASE_LEAF];
 }
 
 static unsigned int count_runs(uint16_t parts)
@@ -618,7 +509,7 @@ static struct frame *frame_of(struct base *b, uint32_t unit, uint32_t *entry)
 		return f;
 	f->base = b;
 	f->unit = unit;
-	f->loaded = second();
+	f->loaded = base_second();
 	f->waiters = NULL;
 	c->used++;
 	__atomic_store_n(entry, (uint32_t)(f - c->frames) + 1, __ATOMIC_RELEASE);
@@ -634,9 +525,9 @@ static bool follows(const struct base *b, const struct frame *f, uint16_t need)
 
 	if (first)
 		return (f->valid | f->loading) >> (first - 1) & 1;
-	leaf = f->unit ? b->table[(f->unit - 1) / LEAF] : NULL;
-	return leaf && leaf[(f->unit - 1) % LEAF] &&
-	       (b->cache->frames[leaf[(f->unit - 1) % LEAF] - 1].valid >> 15);
+	leaf = f->unit ? b->table[(f->unit - 1) / BASE_LEAF] : NULL;
+	return leaf && leaf[(f->unit - 1) % BASE_LEAF] &&
+	       (b->cache->frames[leaf[(f->unit - 1) % BASE_LEAF] - 1].valid >> 15);
 }
 
 /* What is to be read for somebody who needs `need`: marks it as loading. Lock held. */

@@ -9,7 +9,6 @@
  * finds no page waits in the engine, and goes on from where it stopped.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -626,91 +625,6 @@ void disk_tick(struct disk *d)
 	}
 }
 
-static int open_layer(const struct disk_layer *layer, struct image **ret, struct engine_error *err)
-{
-	struct image_source src = {.name = layer->file,
-				   .format = layer->format,
-				   .size_override = layer->size_override};
-	struct image_error ierr = {.text = ""};
-	int r;
-
-	src.dirfd = open(layer->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (src.dirfd < 0)
-		return engine_fail(err, -errno,
-				   "The directory %s of the image cannot be opened: %s.",
-				   layer->dir, strerror(errno));
-	r = image_open(ret, &src, &ierr);
-	close(src.dirfd);
-	return r < 0 ? engine_fail(err, r, "%s/%s: %s", layer->dir, layer->file, ierr.text) : 0;
-}
-
-/* Parents first, each child takes its parent over. */
-static int open_chain(const struct disk_config *c, struct image **ret, struct engine_error *err)
-{
-	struct image *parent = NULL;
-
-	for (unsigned int i = c->layers; i-- > 0;) {
-		struct image_error ierr = {.text = ""};
-		struct image *img;
-		int r = open_layer(&c->layer[i], &img, err);
-
-		if (r < 0) {
-			image_close(parent);
-			return r;
-		}
-		r = parent ? image_set_parent(img, parent, &ierr) : 0;
-		if (r < 0) {
-			image_close(img);
-			image_close(parent);
-			return engine_fail(err, r, "%s/%s: %s", c->layer[i].dir, c->layer[i].file,
-					   ierr.text);
-		}
-		parent = img;
-	}
-	if (!parent)
-		return engine_fail(err, -EINVAL, "The disk %s has no image.", c->id);
-	if (image_needs_parent(parent)) {
-		image_close(parent);
-		return engine_fail(err, -ENODATA,
-				   "The image %s/%s needs a parent, and none is given.",
-				   c->layer[c->layers - 1].dir, c->layer[c->layers - 1].file);
-	}
-	*ret = parent;
-	return 0;
-}
-
-static int open_base(struct disk *d, struct engine_error *err)
-{
-	const struct disk_config *c = &d->config;
-	struct base_cache *cache = d->engine->cache;
-	struct image *chain;
-	char *key = NULL;
-	size_t length = 0;
-	FILE *f = open_memstream(&key, &length);
-	int r;
-
-	if (!f)
-		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", c->id);
-	fprintf(f, "%s\n", c->generation);
-	for (unsigned int i = 0; i < c->layers; i++)
-		fprintf(f, "%d %s\n%s\n%llu\n", c->layer[i].format, c->layer[i].dir,
-			c->layer[i].file, (unsigned long long)c->layer[i].size_override);
-	if (fclose(f)) {
-		free(key);
-		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", c->id);
-	}
-	d->base = base_find(cache, key);
-	r = d->base ? 0 : open_chain(c, &chain, err);
-	if (!r && !d->base) {
-		r = base_add(cache, key, chain, &d->base);
-		if (r < 0)
-			engine_fail(err, r, "There is no memory for the image of the disk %s.",
-				    c->id);
-	}
-	free(key);
-	return r;
-}
-
 static int open_overlay(struct disk *d, struct engine_error *err)
 {
 	const struct disk_config *c = &d->config;
@@ -775,7 +689,7 @@ int disk_open(struct disk **ret, struct engine *e, const struct disk_config *con
 	d->clean.run = run_clean;
 	pthread_mutex_init(&d->lock, NULL);
 	join_thread(d);
-	r = open_base(d, err);
+	r = disk_open_base(d, err);
 	if (!r)
 		r = open_overlay(d, err);
 	if (r < 0) {

@@ -90,6 +90,7 @@ void engine_park_poor(struct engine *e, struct disk_request *r);
 /* Pages may be free: parked requests are tried again. */
 void engine_unpark(struct engine *e);
 void disk_resume(struct disk_request *r); /* go on with it on the disk's thread */
+int disk_open_base(struct disk *d, struct engine_error *err);
 void disk_tick(struct disk *d);
 /* The counters of a disk or of the store, mapped; NULL when there is no directory for them. */
 void *stats_map(const char *run_dir, const char *name, size_t size, uint64_t version);

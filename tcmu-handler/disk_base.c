@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The images behind a disk: opened, or found open already (base.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tcmu-handler/engine_private.h"
+
+static int open_layer(const struct disk_layer *layer, struct image **ret, struct engine_error *err)
+{
+	struct image_source src = {.name = layer->file,
+				   .format = layer->format,
+				   .size_override = layer->size_override};
+	struct image_error ierr = {.text = ""};
+	int r;
+
+	src.dirfd = open(layer->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (src.dirfd < 0)
+		return engine_fail(err, -errno,
+				   "The directory %s of the image cannot be opened: %s.",
+				   layer->dir, strerror(errno));
+	r = image_open(ret, &src, &ierr);
+	close(src.dirfd);
+	return r < 0 ? engine_fail(err, r, "%s/%s: %s", layer->dir, layer->file, ierr.text) : 0;
+}
+
+/* Parents first, each child takes its parent over. */
+static int open_chain(const struct disk_config *c, struct image **ret, struct engine_error *err)
+{
+	struct image *parent = NULL;
+
+	for (unsigned int i = c->layers; i-- > 0;) {
+		struct image_error ierr = {.text = ""};
+		struct image *img;
+		int r = open_layer(&c->layer[i], &img, err);
+
+		if (r < 0) {
+			image_close(parent);
+			return r;
+		}
+		r = parent ? image_set_parent(img, parent, &ierr) : 0;
+		if (r < 0) {
+			image_close(img);
+			image_close(parent);
+			return engine_fail(err, r, "%s/%s: %s", c->layer[i].dir, c->layer[i].file,
+					   ierr.text);
+		}
+		parent = img;
+	}
+	if (!parent)
+		return engine_fail(err, -EINVAL, "The disk %s has no image.", c->id);
+	if (image_needs_parent(parent)) {
+		image_close(parent);
+		return engine_fail(err, -ENODATA,
+				   "The image %s/%s needs a parent, and none is given.",
+				   c->layer[c->layers - 1].dir, c->layer[c->layers - 1].file);
+	}
+	*ret = parent;
+	return 0;
+}
+
+static void write_key(FILE *f, const struct disk_config *c)
+{
+	fprintf(f, "%s\n", c->generation);
+	for (unsigned int i = 0; i < c->layers; i++)
+		fprintf(f, "%d %s\n%s\n%llu\n", c->layer[i].format, c->layer[i].dir,
+			c->layer[i].file, (unsigned long long)c->layer[i].size_override);
+}
+
+/* What lies where the images are to be. */
+static void write_found(FILE *f, const struct disk_config *c)
+{
+	for (unsigned int i = 0; i < c->layers; i++) {
+		char path[sizeof(c->layer[i].dir) + sizeof(c->layer[i].file) + 1];
+		struct stat st = {0};
+
+		snprintf(path, sizeof(path), "%s/%s", c->layer[i].dir, c->layer[i].file);
+		if (stat(path, &st) < 0)
+			memset(&st, 0, sizeof(st));
+		fprintf(f, "%llx %llu %lld.%09ld\n", (unsigned long long)st.st_dev,
+			(unsigned long long)st.st_ino, (long long)st.st_ctim.tv_sec,
+			st.st_ctim.tv_nsec);
+	}
+}
+
+static char *text_of(void (*write)(FILE *f, const struct disk_config *c),
+		     const struct disk_config *c)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *f = open_memstream(&text, &length);
+
+	if (!f)
+		return NULL;
+	write(f, c);
+	if (fclose(f)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+int disk_open_base(struct disk *d, struct engine_error *err)
+{
+	const struct disk_config *c = &d->config;
+	struct base_cache *cache = d->engine->cache;
+	char *key = text_of(write_key, c), *found = text_of(write_found, c);
+	struct image *chain;
+	int r = key && found ? 0 : -ENOMEM;
+
+	if (r < 0)
+		engine_fail(err, r, "There is no memory for the disk %s.", c->id);
+	if (!r)
+		d->base = base_find(cache, key, found);
+	if (!r && !d->base)
+		r = open_chain(c, &chain, err);
+	if (!r && !d->base) {
+		r = base_add(cache, key, found, chain, &d->base);
+		if (r < 0)
+			engine_fail(err, r, "There is no memory for the image of the disk %s.",
+				    c->id);
+	}
+	free(key);
+	free(found);
+	return r;
+}
