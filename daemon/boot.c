@@ -35,7 +35,7 @@
 #define MENU_SECONDS 10
 #define SEEN_EVERY   60 /* s: how exact last_seen is in the state */
 
-static struct log_limit limit_store, limit_full;
+static struct log_limit limit_store, limit_full, limit_arch;
 
 uint64_t boot_realtime_ns(void)
 {
@@ -326,6 +326,11 @@ static void note_steps(struct boot *boot, struct boot_client *client,
 		memset(&client->coming, 0, sizeof(client->coming));
 		client->coming.dhcp_ns = now;
 		client->nbp_sent_ns = *nbp ? loop_now(boot->loop) : 0;
+		if (!*nbp)
+			log_limited(&limit_arch, 3, LOG_LEVEL_WARNING,
+				    "client %s has firmware of architecture %u (RFC 4578, option 93), and there is no boot "
+				    "program for it; name one below [tftp] root as nbp-uefi of the client or its group",
+				    client->rec.name, who->arch);
 	} else {
 		if (!client->coming.dhcp_ns) /* iPXE is in its ROM */
 			client->coming.dhcp_ns = now;
