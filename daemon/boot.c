@@ -326,7 +326,7 @@ static void note_steps(struct boot *boot, struct boot_client *client,
 		memset(&client->coming, 0, sizeof(client->coming));
 		client->coming.dhcp_ns = now;
 		client->nbp_sent_ns = *nbp ? loop_now(boot->loop) : 0;
-		if (!*nbp)
+		if (!*nbp && firmware_of(who->arch) == FIRMWARE_OTHER)
 			log_limited(&limit_arch, 3, LOG_LEVEL_WARNING,
 				    "client %s has firmware of architecture %u (RFC 4578, option 93), and there is no boot "
 				    "program for it; name one below [tftp] root as nbp-uefi of the client or its group",
