@@ -5,16 +5,14 @@
  * sent: what would be is looked at. Each block is one of the window that the client has asked for, with the file's bytes in
  * it, and goes to the client; no transfer is ahead of its window; there are never more transfers than configured.
  */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/loop.h"
-#include "daemon/tftp_private.h"
 #include "daemon/wire.h"
+#include "tests/unit/tftp_rig.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,7 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct config config;
 static struct loop *loop;
-static struct tftp_server *server;
 static boot_script_fn script_done;
 static void *script_arg;
 
@@ -57,18 +54,9 @@ static bool is_client(const struct sockaddr_in *to)
 	return (ntohl(to->sin_addr.s_addr) & ~7u) == CLIENT;
 }
 
-static bool is_ours(int fd)
-{
-	bool found = server && fd == server->fd;
-
-	for (const struct tftp_session *s = server ? server->first : NULL; s && !found; s = s->next)
-		found = s->fd == fd;
-	return found;
-}
-
 static const struct tftp_session *session_of(int fd)
 {
-	const struct tftp_session *s = server->first;
+	const struct tftp_session *s = tftp_rig_server->first;
 
 	while (s && s->fd != fd)
 		s = s->next;
@@ -87,7 +75,7 @@ static void check_block(const struct tftp_session *s, const struct iovec *header
 	must(!content->iov_len || content->iov_base == s->content.data + (block - 1) * s->options.blksize_value);
 }
 
-static void check(int fd, const struct msghdr *msg)
+static void caught(int fd, const struct msghdr *msg)
 {
 	const struct tftp_session *s = session_of(fd);
 	const struct sockaddr_in *to = msg->msg_name;
@@ -103,33 +91,6 @@ static void check(int fd, const struct msghdr *msg)
 	must(msg->msg_iovlen % 2 == 0 && msg->msg_iovlen / 2 <= s->options.windowsize_value);
 	for (size_t i = 0; i < msg->msg_iovlen; i += 2)
 		check_block(s, &msg->msg_iov[i], &msg->msg_iov[i + 1]);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
-{
-	if (!is_ours(fd))
-		return syscall(SYS_sendmsg, fd, msg, flags);
-	check(fd, msg);
-	return 1;
-}
-
-int sendmmsg(int fd, struct mmsghdr *msg, unsigned int n, int flags)
-{
-	(void)flags;
-	for (unsigned int i = 0; i < n; i++)
-		check(fd, &msg[i].msg_hdr);
-	return (int)n;
-}
-
-ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct sockaddr *to, socklen_t size)
-{
-	struct iovec iov = {(void *)(uintptr_t)data, length};
-	struct msghdr msg = {.msg_name = (void *)(uintptr_t)to, .msg_namelen = size, .msg_iov = &iov, .msg_iovlen = 1};
-
-	if (!is_ours(fd))
-		return syscall(SYS_sendto, fd, data, length, flags, to, size);
-	check(fd, &msg);
-	return (ssize_t)length;
 }
 
 /* --- what is heard ------------------------------------------------------------------------------------------------ */
@@ -170,29 +131,7 @@ static void start(void)
 	strcpy(config.tftp_fastpath, "off");
 	log_set_level(LOG_LEVEL_ERROR - 1);
 	must(loop_new(&loop) == 0 && netif_new(&netif, loop) == 0);
-	must(tftp_server_new(&server, loop, netif, &config, NULL) == 0);
-}
-
-static void ask(const struct sockaddr_in *from, const uint8_t *data, size_t size)
-{
-	struct in_pktinfo info = {.ipi_ifindex = 1, .ipi_addr.s_addr = htonl(US), .ipi_spec_dst.s_addr = htonl(US)};
-	union {
-		struct cmsghdr align;
-		uint8_t space[CMSG_SPACE(sizeof(info))];
-	} control = {0};
-	struct msghdr msg = {.msg_control = &control, .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = &control.align;
-	struct loop_datagram d = {.data = data,
-				  .length = (uint32_t)size,
-				  .name = (const struct sockaddr *)from,
-				  .name_length = sizeof(*from),
-				  .control = &msg};
-
-	c->cmsg_level = IPPROTO_IP;
-	c->cmsg_type = IP_PKTINFO;
-	c->cmsg_len = CMSG_LEN(sizeof(info));
-	memcpy(CMSG_DATA(c), &info, sizeof(info));
-	tftp_server_hear(server, &d);
+	must(tftp_server_new(&tftp_rig_server, loop, netif, &config, NULL) == 0);
 }
 
 /* how: bits 0-2 the client, 3-4 its port, 5: to its transfer, 6: by a stranger, 7: a script that is waited for is there */
@@ -200,7 +139,7 @@ static void one(uint8_t how, const uint8_t *data, size_t size)
 {
 	struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(CLIENT + (how & 7)),
 				   .sin_port = htons(2000 + (how >> 3 & 3))};
-	struct tftp_session *s = tftp_session_find(server, CLIENT + (how & 7), ntohs(from.sin_port));
+	struct tftp_session *s = tftp_session_find(tftp_rig_server, CLIENT + (how & 7), ntohs(from.sin_port));
 
 	if (how & 128 && script_done) {
 		boot_script_fn done = script_done;
@@ -208,7 +147,7 @@ static void one(uint8_t how, const uint8_t *data, size_t size)
 		script_done = NULL;
 		done(script_arg, (const char *)data, (uint32_t)size);
 	} else if (!(how & 32)) {
-		ask(&from, data, size);
+		tftp_rig_ask(&from, US, data, size);
 	} else if (s && s->fd >= 0) {
 		if (how & 64)
 			from.sin_port = htons(3000);
@@ -220,19 +159,19 @@ static void check_sessions(void)
 {
 	uint32_t n = 0;
 
-	for (const struct tftp_session *s = server->first; s; s = s->next, n++) {
+	for (const struct tftp_session *s = tftp_rig_server->first; s; s = s->next, n++) {
 		must(s->acked <= s->sent || s->state != TFTP_SENDING);
 		must(s->state != TFTP_SENDING || (s->sent <= s->final && s->sent - s->acked <= s->options.windowsize_value));
 	}
-	must(n == server->stats.sessions && n <= SESSIONS);
+	must(n == tftp_rig_server->stats.sessions && n <= SESSIONS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (!server)
+	if (!tftp_rig_server)
 		start();
-	ratelimit_free(server->limit);
-	must(ratelimit_new(&server->limit, 1000000, 1000000) == 0);
+	ratelimit_free(tftp_rig_server->limit);
+	must(ratelimit_new(&tftp_rig_server->limit, 1000000, 1000000) == 0);
 	while (size > 3) {
 		size_t length = (size_t)data[1] << 8 | data[2];
 
@@ -246,8 +185,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (script_done)
 		script_done(script_arg, "", 0);
 	script_done = NULL;
-	while (server->first)
-		tftp_session_free(server->first);
-	memset(server->told, 0, sizeof(server->told));
+	while (tftp_rig_server->first)
+		tftp_session_free(tftp_rig_server->first);
+	memset(tftp_rig_server->told, 0, sizeof(tftp_rig_server->told));
 	return 0;
 }

@@ -5,15 +5,12 @@
  */
 #include "tests/unit/unit.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "daemon/loop.h"
 #include "daemon/netif.h"
-#include "daemon/tftp_private.h"
 #include "daemon/wire.h"
+#include "tests/unit/tftp_rig.h"
 
 #define US	 0x7f000001u
 #define CLIENT	 0x7f010000u
@@ -22,7 +19,6 @@
 static struct config config;
 static struct loop *loop;
 static struct netif *netif;
-static struct tftp_server *server;
 static unsigned int sent[8]; /* by opcode */
 static char root[] = "/tmp/bootwell-tftp.XXXXXX";
 
@@ -34,29 +30,10 @@ void boot_script(struct boot *boot, uint32_t address, const uint8_t mac[6], uint
 void boot_tftp_started(struct boot *boot, uint32_t address, const char *file) { (void)boot, (void)address, (void)file; }
 
 /* --- what would be sent ------------------------------------------------------------------------------------------- */
-static bool is_ours(int fd)
+static void caught(int fd, const struct msghdr *msg)
 {
-	bool found = server && fd == server->fd;
-
-	for (const struct tftp_session *s = server ? server->first : NULL; s && !found; s = s->next)
-		found = s->fd == fd;
-	return found;
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
-{
-	if (!is_ours(fd))
-		return syscall(SYS_sendmsg, fd, msg, flags);
+	(void)fd;
 	sent[be16_at(msg->msg_iov->iov_base) & 7]++;
-	return 1;
-}
-
-ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct sockaddr *to, socklen_t size)
-{
-	if (!is_ours(fd))
-		return syscall(SYS_sendto, fd, data, length, flags, to, size);
-	sent[be16_at(data) & 7]++;
-	return (ssize_t)length;
 }
 
 /* --- a server and its clients ------------------------------------------------------------------------------------- */
@@ -80,7 +57,7 @@ static void begin(void)
 	strcpy(config.tftp_fastpath, "off");
 	CU_ASSERT_EQUAL_FATAL(loop_new(&loop), 0);
 	CU_ASSERT_EQUAL_FATAL(netif_new(&netif, loop), 0);
-	CU_ASSERT_EQUAL_FATAL(tftp_server_new(&server, loop, netif, &config, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(tftp_server_new(&tftp_rig_server, loop, netif, &config, NULL), 0);
 	memset(sent, 0, sizeof(sent));
 }
 
@@ -88,8 +65,8 @@ static void end(void)
 {
 	char path[64];
 
-	tftp_server_free(server);
-	server = NULL;
+	tftp_server_free(tftp_rig_server);
+	tftp_rig_server = NULL;
 	netif_free(netif);
 	loop_free(loop);
 	snprintf(path, sizeof(path), "%s/nbp", root);
@@ -105,33 +82,18 @@ static struct sockaddr_in client(uint32_t n)
 
 static struct tftp_session *session_of(uint32_t n)
 {
-	return tftp_session_find(server, CLIENT + n, 2000);
+	return tftp_session_find(tftp_rig_server, CLIENT + n, 2000);
 }
 
 /* `text`: name and options, each ended by '/' in place of NUL, which "octet" follows the name of. */
 static void ask(uint32_t n, const char *text)
 {
-	struct in_pktinfo info = {.ipi_ifindex = 1, .ipi_addr.s_addr = htonl(US), .ipi_spec_dst.s_addr = htonl(US)};
-	union {
-		struct cmsghdr align;
-		uint8_t space[CMSG_SPACE(sizeof(info))];
-	} control = {0};
-	struct msghdr msg = {.msg_control = &control, .msg_controllen = sizeof(control)};
 	struct sockaddr_in from = client(n);
 	uint8_t data[256] = {0, TFTP_RRQ};
-	struct loop_datagram d = {.data = data,
-				  .length = 2 + (uint32_t)strlen(text),
-				  .name = (const struct sockaddr *)&from,
-				  .name_length = sizeof(from),
-				  .control = &msg};
 
 	for (size_t i = 0; text[i]; i++)
 		data[2 + i] = text[i] == '/' ? 0 : (uint8_t)text[i];
-	control.align.cmsg_level = IPPROTO_IP;
-	control.align.cmsg_type = IP_PKTINFO;
-	control.align.cmsg_len = CMSG_LEN(sizeof(info));
-	memcpy(CMSG_DATA(&control.align), &info, sizeof(info));
-	tftp_server_hear(server, &d);
+	tftp_rig_ask(&from, US, data, 2 + strlen(text));
 }
 
 static void ack(uint32_t n, uint16_t block)
@@ -166,7 +128,7 @@ static void test_tftp_flood_spares_who_has_answered(void)
 	ack(0, 1);
 	for (uint32_t n = 1; n <= 50; n++)
 		ask(n, "nbp/octet/");
-	CU_ASSERT_EQUAL(server->stats.sessions, SESSIONS);
+	CU_ASSERT_EQUAL(tftp_rig_server->stats.sessions, SESSIONS);
 	CU_ASSERT_PTR_NOT_NULL(session_of(0));
 	CU_ASSERT_PTR_NOT_NULL(session_of(50)); /* the newest has found room */
 	CU_ASSERT_PTR_NULL(session_of(1));
@@ -193,9 +155,9 @@ static void test_tftp_waits_longer_each_time(void)
 	/* Who has asked for a time (RFC 2349) is kept to it. */
 	ask(1, "nbp/octet/timeout/1/");
 	ack(1, 0);
-	server->stats.retransmits = 0;
+	tftp_rig_server->stats.retransmits = 0;
 	run(2500);
-	CU_ASSERT_EQUAL(server->stats.retransmits, 2 + 1); /* and the other's second */
+	CU_ASSERT_EQUAL(tftp_rig_server->stats.retransmits, 2 + 1); /* and the other's second */
 	end();
 }
 
@@ -224,7 +186,7 @@ static void test_tftp_strangers_are_answered_at_a_rate(void)
 	ask(0, "nbp/octet/");
 	for (int i = 0; i < 20000; i++)
 		tftp_session_hear(session_of(0), &stranger, data, sizeof(data));
-	CU_ASSERT_EQUAL(server->stats.strangers, 20000);
+	CU_ASSERT_EQUAL(tftp_rig_server->stats.strangers, 20000);
 	CU_ASSERT(sent[TFTP_ERROR] >= TFTP_SOURCE_BURST);
 	CU_ASSERT(sent[TFTP_ERROR] < TFTP_SOURCE_BURST + 5000); /* 10 s of the rate: this takes no second */
 	CU_ASSERT_EQUAL(session_of(0)->acked, 0);
@@ -239,7 +201,7 @@ static void test_tftp_script_that_is_told_is_not_begun_again(void)
 	CU_ASSERT_PTR_NULL(session_of(0));
 	ask(0, "boot.ipxe/octet/"); /* had been waiting in the socket */
 	CU_ASSERT_PTR_NULL(session_of(0));
-	CU_ASSERT_EQUAL(server->stats.repeated, 1);
+	CU_ASSERT_EQUAL(tftp_rig_server->stats.repeated, 1);
 	run(TFTP_TOLD_NS / 1000000 + 100);
 	ask(0, "boot.ipxe/octet/"); /* the next boot */
 	CU_ASSERT_PTR_NOT_NULL(session_of(0));
