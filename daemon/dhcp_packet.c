@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define MAGIC 0x63825363u
 

@@ -12,7 +12,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define NS	    1000000000ull
 #define HELLO_NS    NS
@@ -57,17 +57,6 @@ struct dhcp_peer {
 	struct held *bucket[BUCKETS];
 	unsigned int held;
 };
-
-static void be64_put(uint8_t *p, uint64_t value)
-{
-	be32_put(p, (uint32_t)(value >> 32));
-	be32_put(p + 4, (uint32_t)value);
-}
-
-static uint64_t be64_at(const uint8_t *p)
-{
-	return (uint64_t)be32_at(p) << 32 | be32_at(p + 4);
-}
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */
 static void send_out(struct dhcp_peer *peer, struct out *out)

@@ -18,7 +18,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define ARP_WAIT_NS  200000000ull
 #define ARP_TRIES    2 /* within that time */

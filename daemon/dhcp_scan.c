@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "daemon/dhcp_packet.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define SCAN_LINKS 64
 #define RESEND_NS  1500000000ull

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define HEADERS 28 /* IPv4 and UDP */
 

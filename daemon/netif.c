@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define LINKS_MAX     4096
 #define ADDRESSES_MAX 16384

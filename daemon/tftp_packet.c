@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 /* The next string of a request; NULL if it does not end within it. */
 static const char *next_string(const char **at, const char *end)

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tcmu-handler/bytes.h"
+#include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/crc32c.h"
 
 #define SIZE  4096
@@ -17,23 +17,23 @@ void record_encode(void *block, const struct record_head *head, const struct rec
 	uint8_t *p = block;
 
 	memset(p, 0, SIZE);
-	put_le32(p, MAGIC);
+	le32_put(p, MAGIC);
 	memcpy(p + 8, head->store, 16);
-	put_le64(p + 24, head->epoch);
-	put_le64(p + 32, head->segment);
-	put_le64(p + 40, head->batch);
-	put_le64(p + 48, head->durable);
-	put_le16(p + 56, head->position);
-	put_le16(p + 58, head->zeros);
-	put_le16(p + 60, head->data);
+	le64_put(p + 24, head->epoch);
+	le64_put(p + 32, head->segment);
+	le64_put(p + 40, head->batch);
+	le64_put(p + 48, head->durable);
+	le16_put(p + 56, head->position);
+	le16_put(p + 58, head->zeros);
+	le16_put(p + 60, head->data);
 	for (unsigned int i = 0; i < head->zeros + head->data; i++) {
 		uint8_t *e = p + FIRST + i * ENTRY;
 
-		put_le32(e, entries[i].block);
-		put_le32(e + 4, i < head->zeros ? entries[i].count : entries[i].crc);
+		le32_put(e, entries[i].block);
+		le32_put(e + 4, i < head->zeros ? entries[i].count : entries[i].crc);
 		e[8] = entries[i].mask;
 	}
-	put_le32(p + 4, crc32c_4k(p));
+	le32_put(p + 4, crc32c_4k(p));
 }
 
 int record_decode(const void *block, const uint8_t store[16], struct record_head *ret,
@@ -45,7 +45,7 @@ int record_decode(const void *block, const uint8_t store[16], struct record_head
 	if (le32_at(p) != MAGIC || memcmp(p + 8, store, 16))
 		return -EINVAL;
 	memcpy(copy, p, SIZE);
-	put_le32(copy + 4, 0);
+	le32_put(copy + 4, 0);
 	if (crc32c_4k(copy) != le32_at(p + 4))
 		return -EINVAL;
 	memcpy(ret->store, p + 8, 16);

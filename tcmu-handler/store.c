@@ -23,7 +23,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "tcmu-handler/bytes.h"
+#include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/crc32c.h"
 #include "tcmu-handler/record.h"
 #include "tcmu-handler/store_private.h"
@@ -41,8 +41,8 @@ static bool all_zero(const uint8_t *p, size_t n)
 /* crc at 4 of a block of 4 KiB, over the block with that field 0 */
 static void seal(uint8_t *p)
 {
-	put_le32(p + 4, 0);
-	put_le32(p + 4, crc32c_4k(p));
+	le32_put(p + 4, 0);
+	le32_put(p + 4, crc32c_4k(p));
 }
 
 static bool sealed(const uint8_t *p)
@@ -50,23 +50,23 @@ static bool sealed(const uint8_t *p)
 	uint8_t copy[STORE_BLOCK];
 
 	memcpy(copy, p, STORE_BLOCK);
-	put_le32(copy + 4, 0);
+	le32_put(copy + 4, 0);
 	return crc32c_4k(copy) == le32_at(p + 4);
 }
 
 static void super_encode(const struct store *s, uint8_t *p)
 {
 	memset(p, 0, STORE_BLOCK);
-	put_le32(p, (uint32_t)SUPER_MAGIC);
-	put_le32(p + 8, VERSION);
-	put_le32(p + 12, STORE_BLOCK);
+	le32_put(p, (uint32_t)SUPER_MAGIC);
+	le32_put(p + 8, VERSION);
+	le32_put(p + 12, STORE_BLOCK);
 	memcpy(p + 16, s->uuid, 16);
-	put_le64(p + 32, s->super_version);
-	put_le64(p + 40, s->mount);
-	put_le64(p + 48, s->size);
-	put_le32(p + 56, s->segment_blocks);
-	put_le32(p + 60, s->places);
-	put_le32(p + 64, s->segments);
+	le64_put(p + 32, s->super_version);
+	le64_put(p + 40, s->mount);
+	le64_put(p + 48, s->size);
+	le32_put(p + 56, s->segment_blocks);
+	le32_put(p + 60, s->places);
+	le32_put(p + 64, s->segments);
 	seal(p);
 }
 
@@ -89,17 +89,17 @@ static void header_encode(const struct store *s, uint8_t *p, const struct store_
 	size_t n = strlen(h->generation);
 
 	memset(p, 0, STORE_BLOCK);
-	put_le32(p, HEADER_MAGIC);
-	put_le64(p + 8, version);
+	le32_put(p, HEADER_MAGIC);
+	le64_put(p + 8, version);
 	memcpy(p + 16, h->uuid, 16);
-	put_le64(p + 32, h->epoch);
+	le64_put(p + 32, h->epoch);
 	memcpy(p + 40, h->boot, 16);
 	memcpy(p + 56, h->reset, 16);
 	memcpy(p + 72, h->machine_boot, 16);
-	put_le64(p + 88, h->size);
-	put_le32(p + 96, h->mode);
+	le64_put(p + 88, h->size);
+	le32_put(p + 96, h->mode);
 	memcpy(p + 100, s->uuid, 16);
-	put_le16(p + 116, (uint16_t)n);
+	le16_put(p + 116, (uint16_t)n);
 	memcpy(p + 118, h->generation, n);
 	seal(p);
 }

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "daemon/dhcp_packet.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define BLKSIZE	   1468
 #define WINDOW	   4

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "daemon/dhcp_peer.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/loop.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 #include "tests/unit/tftp_rig.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

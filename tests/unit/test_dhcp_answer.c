@@ -10,7 +10,7 @@
 #include <linux/if_packet.h>
 
 #include "daemon/dhcp_private.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define NET       0x0a4d0000u /* 10.77.0.0/24 */
 #define US        (NET + 1)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/dhcp_private.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define NET 0x0a4d0000u
 

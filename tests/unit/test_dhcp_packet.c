@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "daemon/dhcp_packet.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 /* A request with a header, the cookie and whatever options. */
 struct made {

@@ -9,7 +9,7 @@
 
 #include "daemon/loop.h"
 #include "daemon/netif.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 #include "tests/unit/tftp_rig.h"
 
 #define US	 0x7f000001u

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/tftp_server.h"
-#include "daemon/wire.h"
+#include "tcmu-handler/image/bytes.h"
 
 #define PORT 20069
 
