@@ -3,6 +3,7 @@
  * Sockets: one for each interface of a subnet, bound to that device, so that other DHCP servers may serve other interfaces
  * of this machine; one for all when a subnet is only reached through relays.
  */
+#include "daemon/datagram.h"
 #include "daemon/dhcp_peer.h"
 
 #include <arpa/inet.h>
@@ -80,37 +81,21 @@ void dhcp_quarantine(struct dhcp_server *server, struct lease *lease, const char
 }
 
 /* --- receiving ---------------------------------------------------------------------------------------------------- */
-static bool read_addresses(struct dhcp_request *request, const struct loop_datagram *dgram)
-{
-	const struct sockaddr_in *from = (const struct sockaddr_in *)dgram->name;
-
-	if (!from || dgram->name_length < sizeof(*from) || from->sin_family != AF_INET)
-		return false;
-	request->source = ntohl(from->sin_addr.s_addr);
-	request->source_port = ntohs(from->sin_port);
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(dgram->control); c; c = CMSG_NXTHDR(dgram->control, c)) {
-		struct in_pktinfo info;
-
-		if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_PKTINFO || c->cmsg_len < CMSG_LEN(sizeof(info)))
-			continue;
-		memcpy(&info, CMSG_DATA(c), sizeof(info));
-		request->ifindex = info.ipi_ifindex;
-		request->local = ntohl(info.ipi_addr.s_addr);
-		return true;
-	}
-	return false;
-}
-
 static void on_datagram(void *arg, const struct loop_datagram *dgram)
 {
 	struct dhcp_listener *listener = arg;
 	struct dhcp_server *server = listener->server;
 	static struct dhcp_request request;
+	struct datagram_addresses from;
 	enum dhcp_outcome outcome = DHCP_OUTCOME_MALFORMED;
 
 	request.listener = listener;
-	if (!dgram->truncated && read_addresses(&request, dgram) &&
+	if (!dgram->truncated && datagram_addresses(dgram, &from) &&
 	    dhcp_packet_parse(&request.packet, dgram->data, dgram->length) == 0) {
+		request.source = from.source;
+		request.source_port = from.source_port;
+		request.local = from.local;
+		request.ifindex = from.ifindex;
 		server->stats.received[request.packet.type]++;
 		dhcp_sender_read(&request.sender, &request.packet);
 		outcome = dhcp_decide(server, &request);

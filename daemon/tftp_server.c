@@ -4,6 +4,7 @@
  * table is full, the oldest one that nobody has confirmed makes way, so a flood of spoofed requests does not lock PCs
  * out), answers to an address that never answered. Only requests to one of our own unicast addresses are served.
  */
+#include "daemon/datagram.h"
 #include "daemon/tftp_private.h"
 
 #include <arpa/inet.h>
@@ -29,39 +30,12 @@ const char *tftp_path_name(enum tftp_path path)
 }
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
-struct asked {
-	uint32_t client, local;
-	uint16_t port;
-	int ifindex;
-};
-
-static bool read_addresses(struct asked *asked, const struct loop_datagram *dgram)
-{
-	const struct sockaddr_in *from = (const struct sockaddr_in *)dgram->name;
-
-	if (!from || dgram->name_length < sizeof(*from) || from->sin_family != AF_INET)
-		return false;
-	asked->client = ntohl(from->sin_addr.s_addr);
-	asked->port = ntohs(from->sin_port);
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(dgram->control); c; c = CMSG_NXTHDR(dgram->control, c)) {
-		struct in_pktinfo info;
-
-		if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_PKTINFO || c->cmsg_len < CMSG_LEN(sizeof(info)))
-			continue;
-		memcpy(&info, CMSG_DATA(c), sizeof(info));
-		asked->ifindex = info.ipi_ifindex;
-		asked->local = ntohl(info.ipi_addr.s_addr);
-		return asked->client && asked->port;
-	}
-	return false;
-}
-
-static void refuse(struct tftp_server *server, const struct asked *asked, enum tftp_error code, const char *text,
+static void refuse(struct tftp_server *server, const struct datagram_addresses *asked, enum tftp_error code, const char *text,
 		   const char *name)
 {
-	tftp_send_error(server, server->fd, asked->local, asked->client, asked->port, code, text);
-	log_limited(&server->log_refused, 5, LOG_LEVEL_INFO, "TFTP: %u.%u.%u.%u asks for %s: %s", asked->client >> 24,
-		    asked->client >> 16 & 255, asked->client >> 8 & 255, asked->client & 255, name, text);
+	tftp_send_error(server, server->fd, asked->local, asked->source, asked->source_port, code, text);
+	log_limited(&server->log_refused, 5, LOG_LEVEL_INFO, "TFTP: %u.%u.%u.%u asks for %s: %s", asked->source >> 24,
+		    asked->source >> 16 & 255, asked->source >> 8 & 255, asked->source & 255, name, text);
 }
 
 static bool make_room(struct tftp_server *server)
@@ -75,9 +49,9 @@ static bool make_room(struct tftp_server *server)
 	return tftp_session_evict(server);
 }
 
-static void serve(struct tftp_server *server, const struct asked *asked, const struct tftp_request *request)
+static void serve(struct tftp_server *server, const struct datagram_addresses *asked, const struct tftp_request *request)
 {
-	struct tftp_session *session = tftp_session_find(server, asked->client, asked->port);
+	struct tftp_session *session = tftp_session_find(server, asked->source, asked->source_port);
 	const char *text;
 	enum tftp_error code;
 	int r;
@@ -87,7 +61,7 @@ static void serve(struct tftp_server *server, const struct asked *asked, const s
 		if (tftp_session_repeated(session, request) == TFTP_REPEAT_ABSORBED)
 			return;
 		tftp_session_free(session);
-	} else if (tftp_told_before(server, asked->client, asked->port)) {
+	} else if (tftp_told_before(server, asked->source, asked->source_port)) {
 		server->stats.repeated++;
 		return;
 	}
@@ -99,7 +73,7 @@ static void serve(struct tftp_server *server, const struct asked *asked, const s
 		refuse(server, asked, TFTP_ERROR_OTHER, "server is busy, try again", request->name);
 		return;
 	}
-	r = tftp_session_new(server, request, asked->client, asked->port, asked->local, asked->ifindex);
+	r = tftp_session_new(server, request, asked->source, asked->source_port, asked->local, asked->ifindex);
 	if (r == 0)
 		return;
 	code = tftp_content_error(r, &text);
@@ -110,14 +84,15 @@ void tftp_server_hear(void *arg, const struct loop_datagram *dgram)
 {
 	struct tftp_server *server = arg;
 	struct tftp_request request;
-	struct asked asked;
+	struct datagram_addresses asked;
 	int r;
 
-	if (dgram->truncated || !read_addresses(&asked, dgram) || !netif_address_own(server->netif, asked.local)) {
+	if (dgram->truncated || !datagram_addresses(dgram, &asked) || !asked.source || !asked.source_port ||
+	    !netif_address_own(server->netif, asked.local)) {
 		server->stats.malformed++;
 		return;
 	}
-	if (!ratelimit_take(server->limit, asked.client, loop_now(server->loop))) {
+	if (!ratelimit_take(server->limit, asked.source, loop_now(server->loop))) {
 		server->stats.limited++;
 		return;
 	}
