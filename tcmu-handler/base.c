@@ -1,51 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which base images are open. A disk's image is opened for the first disk that has it, and stays open,
- * with what the cache has of it, when its last disk closes: a PC that reboots alone, and a room that
- * is switched on in the morning, boot from memory. An idle base goes when
+ * Which base images are open. An image is opened for the first disk that has it, and stays open, with
+ * what the cache has of it, when its last disk closes: a PC that reboots alone, and a room that is
+ * switched on in the morning, boot from memory. An idle base goes when
  *
- *	- one of its files was changed, replaced or deleted. A thread looks once a second, so that
- *	  deleting an image gives its room back; it does so without a lock, for a file system that hangs
- *	  (NFS) must not stop anybody else. A disk that opens looks again;
+ *	- one of its files is not there any more as it was. A thread looks about once a second, so that
+ *	  deleting an image gives its room back; a disk that opens looks again. Both ask the file system
+ *	  and not what NFS remembers of it, and neither has a lock meanwhile: one that hangs must not stop
+ *	  those who have other images;
  *	- IDLE_MOST others have been left after it;
- *	- IDLE_S have gone by.
+ *	- IDLE_S have gone by;
+ *	- somebody lacks memory, or files that may be open.
+ *
+ * A file is known by its inode, size and ctime. The clock of a ctime is coarse, and opening takes a
+ * while: what was changed less than UNSETTLED_S before it was opened does not become idle.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "tcmu-handler/base_private.h"
 
-#define IDLE_MOST 8
-#define IDLE_S    (24u * 3600)
+#define IDLE_MOST   8
+#define IDLE_S      (24u * 3600)
+#define UNSETTLED_S 3
 
 struct base_stamp {
-	struct timespec changed; /* ctime: of the content, of names, of what may be done with it */
-	off_t size;
+	char *path;
+	struct statx st;
 };
 
-static bool stamp_of(int fd, struct base_stamp *ret)
+/* May wait for a file system. path NULL: the file that fd is */
+static bool look(int fd, const char *path, struct statx *ret)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) < 0 || !st.st_nlink)
-		return false;
-	*ret = (struct base_stamp){.changed = st.st_ctim, .size = st.st_size};
-	return true;
+	return !statx(path ? AT_FDCWD : fd, path ? path : "",
+		      AT_STATX_FORCE_SYNC | (path ? 0 : AT_EMPTY_PATH),
+		      STATX_INO | STATX_SIZE | STATX_CTIME, ret);
 }
 
-/* May wait for a file system. */
 static bool is_changed(const struct base *b)
 {
-	for (unsigned int i = 0; i < image_file_count(b->chain); i++) {
-		const struct base_stamp *then = &b->stamp[i];
-		struct base_stamp now;
+	for (unsigned int i = 0; i < b->files; i++) {
+		const struct statx *then = &b->stamp[i].st;
+		struct statx now;
 
-		if (!stamp_of(image_file(b->chain, i)->fd, &now) || now.size != then->size ||
-		    now.changed.tv_sec != then->changed.tv_sec ||
-		    now.changed.tv_nsec != then->changed.tv_nsec)
+		if (!look(-1, b->stamp[i].path, &now) || now.stx_ino != then->stx_ino ||
+		    now.stx_dev_major != then->stx_dev_major ||
+		    now.stx_dev_minor != then->stx_dev_minor || now.stx_size != then->stx_size ||
+		    now.stx_ctime.tv_sec != then->stx_ctime.tv_sec ||
+		    now.stx_ctime.tv_nsec != then->stx_ctime.tv_nsec)
 			return true;
 	}
 	return false;
@@ -65,66 +71,50 @@ static void unlist(struct base_cache *c, struct base *b)
 
 static void destroy(struct base *b)
 {
-	for (uint32_t i = 0; i <= b->units / BASE_LEAF; i++)
+	for (uint32_t i = 0; b->table && i <= b->units / BASE_LEAF; i++)
 		free(b->table[i]);
+	for (unsigned int i = 0; b->stamp && i < b->files; i++)
+		free(b->stamp[i].path);
 	free(b->table);
-	free(b->key);
-	free(b->found);
 	free(b->stamp);
+	free(b->key);
 	image_close(b->chain);
 	free(b);
 }
 
-/* The one that has been idle for longest, if there are more than may be. Lock held. */
-static struct base *one_too_many(struct base_cache *c)
-{
-	struct base *oldest = NULL;
-	unsigned int n = 0;
-
-	for (struct base *b = c->bases; b; b = b->next) {
-		if (!b->idle)
-			continue;
-		n++;
-		if (!b->refs && (!oldest || (int32_t)(b->since - oldest->since) < 0))
-			oldest = b;
-	}
-	return n > IDLE_MOST ? oldest : NULL;
-}
-
-/* One reference less. Lock held; what is returned has to be destroyed without it. */
-static struct base *put(struct base_cache *c, struct base *b)
+/* One reference less. Lock held; true: it has to be destroyed, without the lock. */
+static bool put(struct base_cache *c, struct base *b)
 {
 	if (--b->refs)
-		return NULL;
-	if (b->listed && c->touching && !c->stop) {
+		return false;
+	if (b->listed && b->settled && c->touching && !c->stop) {
 		if (!b->idle)
 			b->since = base_second();
 		b->idle = true;
 		pthread_cond_signal(&c->wake);
-		b = one_too_many(c);
+		return false;
 	}
-	if (b) {
-		unlist(c, b);
-		base_cache_forget(c, b);
-	}
-	return b;
+	unlist(c, b);
+	base_cache_forget(c, b);
+	return true;
 }
 
 void base_put(struct base *b)
 {
 	struct base_cache *c;
+	bool gone;
 
 	if (!b)
 		return;
 	c = b->cache;
 	pthread_mutex_lock(&c->lock);
-	b = put(c, b);
+	gone = put(c, b);
 	pthread_mutex_unlock(&c->lock);
-	if (b)
+	if (gone)
 		destroy(b);
 }
 
-struct base *base_find(struct base_cache *c, const char *key, const char *found)
+struct base *base_find(struct base_cache *c, const char *key)
 {
 	struct base *b;
 	bool same;
@@ -132,16 +122,17 @@ struct base *base_find(struct base_cache *c, const char *key, const char *found)
 	pthread_mutex_lock(&c->lock);
 	for (b = c->bases; b && strcmp(b->key, key); b = b->next)
 		;
+	if (b)
+		b->refs++;
 	if (!b || !b->idle) {
-		if (b)
-			b->refs++;
 		pthread_mutex_unlock(&c->lock);
 		return b;
 	}
-	b->refs++;
 	pthread_mutex_unlock(&c->lock);
-	same = !strcmp(b->found, found) && !is_changed(b);
+	same = !is_changed(b);
 	pthread_mutex_lock(&c->lock);
+	/* The watch may have found that it has to go. */
+	same = same && b->listed;
 	if (same)
 		b->idle = false;
 	else
@@ -153,35 +144,70 @@ struct base *base_find(struct base_cache *c, const char *key, const char *found)
 	return NULL;
 }
 
-int base_add(struct base_cache *c, const char *key, const char *found, struct image *chain,
+static unsigned int files_of(const struct image *img)
+{
+	const struct image *parent = image_parent(img);
+
+	return image_file_count(img) - (parent ? image_file_count(parent) : 0);
+}
+
+/* What each file is; those of one image of the chain are beneath the same folder. */
+static int take_stamps(struct base *b, const char *const dir[])
+{
+	const struct image *img = b->chain;
+	struct timespec now;
+	unsigned int n = 0;
+
+	b->stamp = calloc(image_file_count(b->chain) + 1, sizeof(*b->stamp));
+	if (!b->stamp)
+		return -ENOMEM;
+	clock_gettime(CLOCK_REALTIME, &now);
+	b->settled = true;
+	for (unsigned int level = 0; img; img = image_parent(img), level++) {
+		for (unsigned int k = 0; k < files_of(img); k++) {
+			const struct image_file *file = image_file(img, k);
+			struct base_stamp *stamp = &b->stamp[n++];
+			size_t size = strlen(dir[level]) + strlen(file->name) + 2;
+
+			stamp->path = malloc(size);
+			b->files = n;
+			if (!stamp->path)
+				return -ENOMEM;
+			snprintf(stamp->path, size, "%s/%s", dir[level], file->name);
+			if (!look(file->fd, NULL, &stamp->st) ||
+			    stamp->st.stx_ctime.tv_sec + UNSETTLED_S >= now.tv_sec)
+				b->settled = false;
+		}
+	}
+	return 0;
+}
+
+int base_add(struct base_cache *c, const char *key, struct image *chain, const char *const dir[],
 	     struct base **ret)
 {
 	struct base *b = calloc(1, sizeof(*b));
-	unsigned int files = image_file_count(chain);
 
-	if (!b)
-		goto fail;
+	if (!b) {
+		image_close(chain);
+		return -ENOMEM;
+	}
 	b->cache = c;
 	b->chain = chain;
 	b->size = image_info(chain)->virtual_size;
 	b->units = (uint32_t)((b->size + BASE_UNIT - 1) / BASE_UNIT);
 	b->refs = 1;
 	b->key = strdup(key);
-	b->found = strdup(found);
-	b->stamp = calloc(files + 1, sizeof(*b->stamp));
 	b->table = calloc(b->units / BASE_LEAF + 1, sizeof(*b->table));
-	if (!b->key || !b->found || !b->stamp || !b->table)
-		goto fail;
-	for (unsigned int i = 0; i < files; i++) {
-		int fd = image_file(chain, i)->fd;
-
-		/*
-		 * The kernel's cache stays behind ours, for what does not fit and for the time after
-		 * a restart; but we know better what will be read next.
-		 */
-		posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
-		stamp_of(fd, &b->stamp[i]);
+	if (!b->key || !b->table || take_stamps(b, dir) < 0) {
+		destroy(b);
+		return -ENOMEM;
 	}
+	/*
+	 * The kernel's cache stays behind ours, for what does not fit and for the time after a
+	 * restart; but we know better what will be read next.
+	 */
+	for (unsigned int i = 0; i < image_file_count(chain); i++)
+		posix_fadvise(image_file(chain, i)->fd, 0, 0, POSIX_FADV_RANDOM);
 	pthread_mutex_lock(&c->lock);
 	b->listed = true;
 	b->next = c->bases;
@@ -189,16 +215,6 @@ int base_add(struct base_cache *c, const char *key, const char *found, struct im
 	pthread_mutex_unlock(&c->lock);
 	*ret = b;
 	return 0;
-fail:
-	if (b) {
-		free(b->key);
-		free(b->found);
-		free(b->stamp);
-		free(b->table);
-	}
-	free(b);
-	image_close(chain);
-	return -ENOMEM;
 }
 
 /* --- idle ones ---------------------------------------------------------------------------------- */
@@ -217,34 +233,68 @@ static struct base *next_idle(struct base_cache *c)
 	return b;
 }
 
-static bool any_idle(const struct base_cache *c)
+static unsigned int count_idle(const struct base_cache *c)
 {
-	const struct base *b = c->bases;
+	unsigned int n = 0;
 
-	while (b && !b->idle)
-		b = b->next;
-	return b;
+	for (const struct base *b = c->bases; b; b = b->next)
+		n += b->idle;
+	return n;
 }
 
-static void look_at_idle(struct base_cache *c)
+/* Have IDLE_MOST others been left after it? Lock held. */
+static bool is_one_too_many(const struct base_cache *c, const struct base *b)
 {
-	struct base *b, *gone;
+	unsigned int later = 0;
+
+	for (const struct base *other = c->bases; other; other = other->next)
+		later += other != b && other->idle && (int32_t)(other->since - b->since) >= 0;
+	return later >= IDLE_MOST;
+}
+
+/* Of those that have to go, or of all. Lock held, but not all the time. */
+static bool let_go(struct base_cache *c, bool all)
+{
+	struct base *b;
+	bool any = false;
 
 	c->round++;
 	while (!c->stop && (b = next_idle(c))) {
-		bool goes;
+		bool goes = all, gone;
 
-		pthread_mutex_unlock(&c->lock);
-		goes = is_changed(b);
-		pthread_mutex_lock(&c->lock);
-		if (b->idle && (goes || base_second() - b->since > IDLE_S))
+		if (!all) {
+			pthread_mutex_unlock(&c->lock);
+			goes = is_changed(b);
+			pthread_mutex_lock(&c->lock);
+		}
+		if (b->idle && (goes || base_second() - b->since > IDLE_S || is_one_too_many(c, b)))
 			unlist(c, b);
 		gone = put(c, b);
-		pthread_mutex_unlock(&c->lock);
-		if (gone)
-			destroy(gone);
-		pthread_mutex_lock(&c->lock);
+		any |= gone;
+		if (gone) {
+			pthread_mutex_unlock(&c->lock);
+			destroy(b);
+			pthread_mutex_lock(&c->lock);
+		}
 	}
+	return any;
+}
+
+bool base_drop_idle(struct base_cache *c)
+{
+	bool any;
+
+	pthread_mutex_lock(&c->lock);
+	any = let_go(c, true);
+	pthread_mutex_unlock(&c->lock);
+	return any;
+}
+
+void base_look(struct base_cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	let_go(c, false);
+	pthread_mutex_unlock(&c->lock);
 }
 
 void base_watch(struct base_cache *c)
@@ -253,14 +303,15 @@ void base_watch(struct base_cache *c)
 	while (!c->stop) {
 		struct timespec until;
 
-		if (!any_idle(c)) {
+		if (!count_idle(c)) {
 			pthread_cond_wait(&c->wake, &c->lock);
 			continue;
 		}
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec++;
-		pthread_cond_timedwait(&c->wake, &c->lock, &until);
-		look_at_idle(c);
+		while (!c->stop && !pthread_cond_timedwait(&c->wake, &c->lock, &until))
+			;
+		let_go(c, false);
 	}
 	pthread_mutex_unlock(&c->lock);
 }

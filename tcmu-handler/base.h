@@ -27,16 +27,18 @@ bool base_cache_touched(const struct base_cache *cache); /* it has come to its e
 void base_cache_free(struct base_cache *cache); /* no disk has a base; NULL is fine */
 
 /*
- * `key` tells whether two disks mean the same images, `found` what lies in their places now: as long as
- * a disk has the base, that does not matter; a base that was left is only taken up again when nothing
- * has changed. May wait for a file system. The chain becomes the cache's also when base_add() fails.
+ * `key` tells whether two disks mean the same images. As long as a disk has a base, its files are taken for what they were;
+ * one that was left is only taken up again when all of them are where and what they were. `dir`: where the files of each
+ * image of the chain are, from the top. base_find() may wait for a file system. The chain becomes the cache's also when
+ * base_add() fails.
  */
-struct base *base_find(struct base_cache *cache, const char *key,
-		       const char *found); /* one reference more, or NULL */
-int base_add(struct base_cache *cache, const char *key, const char *found, struct image *chain,
-	     struct base **ret);
+struct base *base_find(struct base_cache *cache, const char *key); /* one reference more, or NULL */
+int base_add(struct base_cache *cache, const char *key, struct image *chain,
+	     const char *const dir[], struct base **ret);
 /* The last one leaves it idle where base_cache_touch() was called: nobody else would look after it. */
 void base_put(struct base *base);
+/* Lets go of all idle ones, for their memory and their files. False: there were none. */
+bool base_drop_idle(struct base_cache *cache);
 uint64_t base_size(const struct base *base);
 /* Do the images hold anything at `offset`? *ret_length, at most `length`: the bytes from there on for which that is so. What
  * they do not hold reads as zero. It does not look far: the next call may answer the same. */

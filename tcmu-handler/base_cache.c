@@ -127,6 +127,7 @@ static void *touch(void *arg)
 {
 	struct base_cache *c = arg;
 	size_t length = (size_t)c->count * BASE_UNIT;
+	uint32_t looked = base_second();
 
 	pthread_setname_np(pthread_self(), "bootwell-touch");
 	for (size_t at = 0; at < length; at += HUGE) {
@@ -137,6 +138,9 @@ static void *touch(void *arg)
 		    madvise(c->memory + at, n, MADV_POPULATE_WRITE))
 			break;
 		usleep(TOUCH_PAUSE_US);
+		if (looked != base_second())
+			base_look(c);
+		looked = base_second();
 	}
 	__atomic_store_n(&c->touched, true, __ATOMIC_RELEASE);
 	base_watch(c);

@@ -28,8 +28,9 @@ struct base {
 	struct base_cache *cache;
 	struct base *next;
 	char *key;
-	char *found; /* what lay where the images are when they were opened */
-	struct base_stamp *stamp; /* of each of their files, as they were then */
+	struct base_stamp *stamp; /* of each file of the images, as it was when it was opened */
+	unsigned int files;
+	bool settled; /* no file had been changed just before that */
 	struct image *chain;
 	uint64_t size;
 	unsigned int refs;
@@ -69,7 +70,9 @@ static inline uint32_t base_second(void)
 /* Nothing of this base is in memory any more. Lock held. */
 void base_cache_forget(struct base_cache *cache, const struct base *base);
 
-/* For a thread of its own, until `stop`: lets go of idle bases whose files were changed. */
+/* For a thread of its own, about once a second: lets go of idle bases, of those whose files were
+ * changed and of too many. base_watch() does so until `stop`. */
+void base_look(struct base_cache *cache);
 void base_watch(struct base_cache *cache);
 void base_free_all(struct base_cache *cache);
 

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tcmu-handler/engine_private.h"
@@ -70,60 +69,43 @@ static void write_key(FILE *f, const struct disk_config *c)
 			c->layer[i].file, (unsigned long long)c->layer[i].size_override);
 }
 
-/* What lies where the images are to be. */
-static void write_found(FILE *f, const struct disk_config *c)
+/* Idle images may have what this one needs. */
+static int open_images(struct disk *d, struct image **ret, struct engine_error *err)
 {
-	for (unsigned int i = 0; i < c->layers; i++) {
-		char path[sizeof(c->layer[i].dir) + sizeof(c->layer[i].file) + 1];
-		struct stat st = {0};
+	int r = open_chain(&d->config, ret, err);
 
-		snprintf(path, sizeof(path), "%s/%s", c->layer[i].dir, c->layer[i].file);
-		if (stat(path, &st) < 0)
-			memset(&st, 0, sizeof(st));
-		fprintf(f, "%llx %llu %lld.%09ld\n", (unsigned long long)st.st_dev,
-			(unsigned long long)st.st_ino, (long long)st.st_ctim.tv_sec,
-			st.st_ctim.tv_nsec);
-	}
-}
-
-static char *text_of(void (*write)(FILE *f, const struct disk_config *c),
-		     const struct disk_config *c)
-{
-	char *text = NULL;
-	size_t length = 0;
-	FILE *f = open_memstream(&text, &length);
-
-	if (!f)
-		return NULL;
-	write(f, c);
-	if (fclose(f)) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	if ((r == -EMFILE || r == -ENFILE || r == -ENOMEM) && base_drop_idle(d->engine->cache))
+		r = open_chain(&d->config, ret, err);
+	return r;
 }
 
 int disk_open_base(struct disk *d, struct engine_error *err)
 {
 	const struct disk_config *c = &d->config;
-	struct base_cache *cache = d->engine->cache;
-	char *key = text_of(write_key, c), *found = text_of(write_found, c);
+	const char *dir[IMAGE_CHAIN_MAX];
 	struct image *chain;
-	int r = key && found ? 0 : -ENOMEM;
+	char *key = NULL;
+	size_t length = 0;
+	FILE *f = open_memstream(&key, &length);
+	int r = 0;
 
-	if (r < 0)
-		engine_fail(err, r, "There is no memory for the disk %s.", c->id);
-	if (!r)
-		d->base = base_find(cache, key, found);
-	if (!r && !d->base)
-		r = open_chain(c, &chain, err);
-	if (!r && !d->base) {
-		r = base_add(cache, key, found, chain, &d->base);
+	if (f)
+		write_key(f, c);
+	if (!f || fclose(f)) {
+		free(key);
+		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", c->id);
+	}
+	d->base = base_find(d->engine->cache, key);
+	if (!d->base)
+		r = open_images(d, &chain, err);
+	if (!d->base && !r) {
+		for (unsigned int i = 0; i < c->layers; i++)
+			dir[i] = c->layer[i].dir;
+		r = base_add(d->engine->cache, key, chain, dir, &d->base);
 		if (r < 0)
 			engine_fail(err, r, "There is no memory for the image of the disk %s.",
 				    c->id);
 	}
 	free(key);
-	free(found);
 	return r;
 }

@@ -658,9 +658,9 @@ void engine_free(struct engine *e)
 	stats_unmap(e->stats, sizeof(*e->stats));
 	free(e->threads);
 	free(e->zeros);
-	base_cache_free(e->cache);
 	staging_close(e->staging);
 	store_close(e->store);
+	base_cache_free(e->cache); /* may wait for a file system that images are on */
 	pthread_mutex_destroy(&e->lock);
 	free(e);
 }
