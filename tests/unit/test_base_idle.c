@@ -284,8 +284,10 @@ static void test_idle_ones_give_their_files(void)
 	CU_ASSERT_EQUAL(boot("0.raw", IMAGE_RAW), 1);
 	CU_ASSERT_EQUAL(boot("1.raw", IMAGE_RAW), 2);
 	CU_ASSERT_EQUAL(getrlimit(RLIMIT_NOFILE, &old), 0);
-	for (next = dup(0); next < 60; next = dup(0))
-		; /* no number is free below */
+	do { /* until no number is free below */
+		next = open("/dev/null", O_RDONLY);
+		CU_ASSERT_FATAL(next >= 0);
+	} while (next < 60);
 	close(next);
 	tight = old;
 	tight.rlim_cur = (rlim_t)next + 1; /* one more file may be open, and an image takes two at first */
