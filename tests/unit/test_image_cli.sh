@@ -224,7 +224,7 @@ says "e-flat.vmdk: lies outside the image's directory or on another file system"
 rm -r d/sub && ln -s ../elsewhere d/sub
 says "e-flat.vmdk: a symbolic link is on the way to it, and links are not followed" "$BOOTWELL" image check d/e.vmdk
 sed 's,"e-flat,"../elsewhere/e-flat,' elsewhere/e.vmdk >d/e.vmdk
-says "e-flat.vmdk" "$BOOTWELL" image check d/e.vmdk
+says "e.vmdk: names the extent ../elsewhere/e-flat.vmdk, which is outside its folder" "$BOOTWELL" image check d/e.vmdk
 rm -rf d elsewhere cut.vhd
 says "what helps: put the missing file where it is looked for" "$BOOTWELL" image check nowhere.vmdk
 # Whatever the fuzzers have found so far: a sentence, and what helps.
