@@ -620,15 +620,16 @@ int engine_new(struct engine **ret, const struct engine_config *config, struct e
 			    (unsigned long long)(config->image_ram >> 20));
 	if (!r && (config->store[0] || config->store_fd > 0))
 		r = open_store(e, err);
-	if (!r)
+	if (!r) { /* the threads look at it */
+		e->stats = stats_map(config->run_dir, "store.stat", sizeof(*e->stats), STATS_VERSION);
 		r = start_threads(e, err);
+	}
 	if (r < 0) {
 		engine_free(e);
 		return r;
 	}
 	if (!config->manual)
 		base_cache_touch(e->cache);
-	e->stats = stats_map(config->run_dir, "store.stat", sizeof(*e->stats), STATS_VERSION);
 	store_stats(e);
 	*ret = e;
 	return 0;
