@@ -15,16 +15,21 @@ MAKEFLAGS += --no-print-directory
 
 VERSION := $(shell cat VERSION)
 
-# --- what to compile -------------------------------------------------------------------------------------------------
-IMAGE_SRC   := $(wildcard tcmu-handler/image/*.c)
-HANDLER_SRC := $(wildcard tcmu-handler/*.c)
-ENGINE_SRC  := $(filter-out tcmu-handler/handler.c,$(HANDLER_SRC))
-DAEMON_MAIN := daemon/bootwelld.c daemon/bootwell.c daemon/bootwell_configfs.c daemon/bootwell_doctor.c
-DAEMON_SRC  := $(filter-out $(DAEMON_MAIN),$(wildcard daemon/*.c))
-UNIT_SRC    := $(wildcard tests/unit/test_*.c)
-CRASH_SRC   := $(wildcard tests/crash/test_*.c)
-FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
-TOOL_SRC    := $(wildcard tests/net/tool_*.c tests/bench/tool_*.c tests/vm/tool_*.c)
+# --- what to compile ------------------------------------------------------------------------------------------------
+# find_c FOLDER: its .c files, in any depth
+find_c       = $(sort $(shell find $(1) -name '*.c'))
+IMAGE_SRC   := $(call find_c,tcmu-handler/image)
+INFLATE_SRC := $(call find_c,tcmu-handler/inflate)
+ENGINE_SRC  := $(filter-out $(IMAGE_SRC) $(INFLATE_SRC) tcmu-handler/export/% tcmu-handler/handler.c,\
+               $(call find_c,tcmu-handler))
+DAEMON_MAIN := daemon/bootwelld.c daemon/cli/bootwell.c daemon/target/bootwell_configfs.c \
+               daemon/doctor/bootwell_doctor.c daemon/config/bootwell_paths.c
+DAEMON_DIRS := $(notdir $(sort $(shell find daemon -mindepth 1 -maxdepth 1 -type d)))
+DAEMON_SRC  := $(filter-out $(DAEMON_MAIN),$(call find_c,daemon))
+UNIT_SRC    := $(filter tests/unit/test_%,$(call find_c,tests/unit))
+CRASH_SRC   := $(filter tests/crash/test_%,$(call find_c,tests/crash))
+FUZZ_SRC    := $(filter tests/fuzz/fuzz_%,$(call find_c,tests/fuzz))
+TOOL_SRC    := $(foreach c,$(call find_c,tests),$(if $(filter tool_%,$(notdir $(c))),$(c)))
 BPF_SRC     := $(wildcard bpf/*.bpf.c)
 SCD_SRC     := $(wildcard docs/*.scd)
 
@@ -36,26 +41,29 @@ TOOL_BIN  := $(patsubst %.c,$(O)/%,$(TOOL_SRC))
 BPF_SKEL  := $(patsubst bpf/%.bpf.c,$(O)/bpf/%.skel.h,$(BPF_SRC))
 MAN       := $(patsubst docs/%.scd,$(O)/man/%,$(SCD_SRC))
 
-# --- how -------------------------------------------------------------------------------------------------------------
+# --- how ------------------------------------------------------------------------------------------------------------
 CPPFLAGS += -D_GNU_SOURCE -DBOOTWELL_VERSION='"$(VERSION)"' -I. -I$(O)
 CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu17 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wshadow \
-            -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden -fPIC -pthread -msse4.2 $(PREFIX_MAP) $(EXTRA_CFLAGS)
+            -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden -fPIC -pthread -msse4.2 $(PREFIX_MAP) \
+            $(EXTRA_CFLAGS)
 # No folder of the machine that builds gets into a program, so that another one makes the same bytes.
 PREFIX_MAP := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(O)/=build/
 LDFLAGS  += -pthread -Wl,--as-needed $(EXTRA_LDFLAGS)
 
 pc = $(shell pkg-config --$(1) $(2) 2>/dev/null)
 ENGINE_PKGS := liburing zlib
-DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd libcap-ng zlib nettle libcurl libntfs-3g hivex ext2fs libarchive
+DAEMON_PKGS := liburing libnl-route-3.0 libnl-genl-3.0 libbpf inih jansson libmicrohttpd sqlite3 libsystemd \
+               libcap-ng zlib nettle gnutls libcurl libntfs-3g hivex ext2fs libarchive
 CPPFLAGS    += $(call pc,cflags,libnl-3.0)
 ENGINE_LIBS  = $(call pc,libs,$(ENGINE_PKGS))
-DAEMON_LIBS  = $(call pc,libs,$(DAEMON_PKGS))
+DAEMON_LIBS  = $(call pc,libs,$(DAEMON_PKGS)) -lcrypt
 
-.PHONY: all help deps lint format check check-fast demo clean asan fuzz iso deb man tests bench-programs
+.PHONY: all help deps lint format check check-fast demo clean asan tsan compdb analyze coverage planted fuzz iso deb man
+.PHONY: tests bench-programs
 all: $(O)/bootwelld $(O)/bootwell $(O)/bootwell-configfs $(O)/handler_bootwell.so man  ## build everything
 
-all: $(O)/bootwell-capture $(O)/bootwell-overlay $(O)/bootwell-doctor
+all: $(O)/bootwell-capture $(O)/bootwell-overlay $(O)/bootwell-doctor $(O)/bootwell-paths
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{sub(/ +$$/,"",$$1); printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
@@ -68,62 +76,78 @@ $(O)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-# --- BPF: vmlinux.h is not used, only UAPI headers, so that a build does not depend on the running kernel ------------
+# --- BPF: vmlinux.h is not used, only UAPI headers, so that a build does not depend on the running kernel -----------
 $(O)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 	@mkdir -p $(@D)
 	$(call say,BPF,$<)
-	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu $(PREFIX_MAP) -c $< -o $@
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu \
+		$(PREFIX_MAP) -c $< -o $@
 $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)bpftool gen skeleton $< name $(subst -,_,$*)_bpf > $@
 $(call obj,$(DAEMON_SRC) $(DAEMON_MAIN)): | $(BPF_SKEL)
 $(patsubst %,%.o,$(UNIT_BIN) $(TOOL_BIN)): | $(BPF_SKEL)
 
-$(O)/daemon/page.o: $(wildcard daemon/page/*)
+$(O)/daemon/control/page.o: $(wildcard daemon/control/page/*)
 
-# --- libraries and programs ------------------------------------------------------------------------------------------
-$(O)/libimage.a: $(call obj,$(IMAGE_SRC))
+# --- libraries and programs -----------------------------------------------------------------------------------------
+$(O)/libreader.a: $(call obj,$(IMAGE_SRC))
+$(O)/libinflate.a: $(call obj,$(INFLATE_SRC))
 $(O)/libengine.a: $(call obj,$(ENGINE_SRC))
-$(O)/libdaemon.a: $(call obj,$(DAEMON_SRC))
+# One library a folder of daemon/. Each program names the folders that it is made of (tests/layers.table).
+define daemon_library
+$(O)/lib$(1).a: $(call obj,$(filter daemon/$(1)/%,$(DAEMON_SRC)))
+endef
+$(foreach d,$(DAEMON_DIRS),$(eval $(call daemon_library,$(d))))
+reader = $(O)/libreader.a $(O)/libinflate.a
+libs = $(patsubst %,$(O)/lib%.a,$(1)) $(reader)
 $(O)/%.a:
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(O)/handler_bootwell.so: $(O)/tcmu-handler/handler.o $(O)/libengine.a $(O)/libimage.a
+$(O)/handler_bootwell.so: $(O)/tcmu-handler/handler.o $(O)/libengine.a $(O)/libreader.a $(O)/libinflate.a
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,now -o $@ $^ $(ENGINE_LIBS)
-$(O)/bootwelld: $(O)/daemon/bootwelld.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
-$(O)/bootwell: $(O)/daemon/bootwell.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
-$(O)/bootwell-configfs: $(O)/daemon/bootwell_configfs.o $(O)/daemon/configfs.o $(O)/daemon/configfs_remote.o
+# A library stands before those that it uses; without groups, so that the linker refuses a layer that is broken.
+SERVER_LIBS  := control upload commit tftp dhcp boot catalogue target doctor image state config core
+COMMAND_LIBS := cli uploader image dhcp state config core
+CAPTURE_LIBS := uploader doctor image core
+DOCTOR_LIBS  := doctor image core
+PATHS_LIBS   := config core
+$(O)/bootwelld: $(O)/daemon/bootwelld.o $(call libs,$(SERVER_LIBS))
+$(O)/bootwell: $(O)/daemon/cli/bootwell.o $(call libs,$(COMMAND_LIBS))
+$(O)/bootwell-capture: $(patsubst %,$(O)/initramfs/capture/%.o,capture disks) $(call libs,$(CAPTURE_LIBS))
+$(O)/bootwell-doctor: $(O)/daemon/doctor/bootwell_doctor.o $(call libs,$(DOCTOR_LIBS))
+$(O)/bootwell-paths: $(O)/daemon/config/bootwell_paths.o $(call libs,$(PATHS_LIBS))
+$(O)/bootwelld $(O)/bootwell $(O)/bootwell-capture $(O)/bootwell-doctor $(O)/bootwell-paths:
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DAEMON_LIBS)
+$(O)/bootwell-configfs: $(patsubst %,$(O)/daemon/target/%.o,bootwell_configfs configfs configfs_remote)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pc,libs,libsystemd)
-$(O)/bootwell-capture: $(O)/initramfs/capture/capture.o $(O)/initramfs/capture/disks.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
-$(O)/bootwelld $(O)/bootwell $(O)/bootwell-capture:
-	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
-
-$(O)/bootwell-doctor: $(O)/daemon/bootwell_doctor.o $(O)/libdaemon.a $(O)/libimage.a $(O)/tcmu-handler/inflate.o
-	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
-$(O)/bootwell-overlay: $(O)/tcmu-handler/export/bootwell_overlay.o $(O)/libengine.a $(O)/libimage.a
+$(O)/bootwell-overlay: $(O)/tcmu-handler/export/bootwell_overlay.o $(O)/libengine.a $(O)/libreader.a $(O)/libinflate.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ENGINE_LIBS)
 
-# --- tests -----------------------------------------------------------------------------------------------------------
-TEST_LIBS := $(O)/libdaemon.a $(O)/libengine.a $(O)/libimage.a
+# --- tests ----------------------------------------------------------------------------------------------------------
+TEST_LIBS := $(patsubst %,$(O)/lib%.a,$(DAEMON_DIRS) engine reader inflate)
+grouped = -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 $(UNIT_BIN) $(CRASH_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.a,$^) -lcunit $(DAEMON_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(grouped) -lcunit $(DAEMON_LIBS) $(ENGINE_LIBS)
 $(TOOL_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.a,$^) $(DAEMON_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(grouped) $(DAEMON_LIBS) $(ENGINE_LIBS)
 $(O)/tests/unit/test_configfs_remote: | $(O)/bootwell-configfs
+.PHONY: objects
+objects: $(call obj,$(call find_c,daemon tcmu-handler initramfs)) \
+         $(patsubst %,%.o,$(UNIT_BIN) $(CRASH_BIN) $(TOOL_BIN))
 tests: $(UNIT_BIN) $(CRASH_BIN) $(TOOL_BIN)
 
 # Fuzz harnesses: whole library rebuilt with clang, libFuzzer, ASan and UBSan, in a build folder of its own.
-FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
-FUZZ_LIB_OBJ := $(patsubst %.c,$(O)/fuzzobj/%.o,$(IMAGE_SRC) $(ENGINE_SRC) $(DAEMON_SRC))
+FUZZ_FLAGS := -Wall -Wextra -Werror -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FUZZ_LIB_OBJ := $(patsubst %.c,$(O)/fuzzobj/%.o,$(IMAGE_SRC) $(INFLATE_SRC) $(ENGINE_SRC) $(DAEMON_SRC))
 $(O)/fuzzobj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,FUZZCC,$<)
@@ -132,15 +156,40 @@ $(patsubst %.c,$(O)/fuzzobj/%.o,$(DAEMON_SRC)): | $(BPF_SKEL)
 $(O)/fuzz/libfuzzed.a: $(FUZZ_LIB_OBJ)
 $(FUZZ_BIN): $(O)/fuzz/%: $(O)/fuzzobj/tests/fuzz/%.o $(O)/fuzz/libfuzzed.a
 	$(call say,FUZZLD,$@)
-	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $< $(filter %.a,$^) $(DAEMON_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $< $(grouped) $(DAEMON_LIBS) $(ENGINE_LIBS)
 fuzz: $(FUZZ_BIN)  ## run every fuzz harness for SECONDS=n each (default 60)
 	$(Q)tests/fuzz/run $(O) $(or $(SECONDS),60)
 
 # gcc warns of more when it instruments, much of it not so: no errors.
 asan:  ## unit and crash tests under ASan and UBSan
-	$(Q)$(MAKE) O=$(O)/asan EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -Wno-error' \
+	$(Q)$(MAKE) O=$(O)/asan \
+		EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -Wno-error' \
 		EXTRA_LDFLAGS='-fsanitize=address,undefined' all tests
 	$(Q)tests/run -o $(O)/asan unit crash
+
+# Without those that stand in for malloc() or liburing, which ThreadSanitizer has to see, and the sandboxes' own, which
+# limit the address space that it needs.
+NOT_TSAN := engine_faults engine_handler image_faults doctor_sandbox image_sandbox
+TSAN_TESTS := $(patsubst %.c,$(O)/tsan/%,$(filter-out $(NOT_TSAN:%=tests/unit/test_%.c),$(UNIT_SRC)) $(CRASH_SRC))
+tsan:  ## unit and crash tests under ThreadSanitizer
+	$(Q)$(MAKE) O=$(O)/tsan EXTRA_CFLAGS='-fsanitize=thread -O1 -Wno-error' EXTRA_LDFLAGS='-fsanitize=thread' \
+		$(TSAN_TESTS) $(O)/tsan/bootwell-configfs
+	$(Q)CRASH_POINTS=3000 TSAN_OPTIONS=history_size=4 tests/run -o $(O)/tsan $(TSAN_TESTS)
+
+compdb:  ## compile_commands.json, for clangd and clang-tidy
+	@mkdir -p $(O)
+	$(Q)$(MAKE) -nB V=1 all tests | tests/compdb > $(O)/compile_commands.json
+	$(Q)ln -sf $(O)/compile_commands.json compile_commands.json
+analyze: $(BPF_SKEL)  ## clang-tidy, cppcheck and gcc -fanalyzer; findings may only get fewer (tests/analyze.baseline)
+	$(Q)$(MAKE) deps DEPS=analyze
+	$(Q)$(MAKE) compdb
+	$(Q)tests/analyze $(O)
+coverage:  ## branch coverage of the parts that decide, by unit and crash tests: a table
+	$(Q)$(MAKE) O=$(O)/coverage EXTRA_CFLAGS='--coverage -O0 -Wno-error -fprofile-update=atomic' \
+		EXTRA_LDFLAGS=--coverage all tests
+	$(Q)tests/coverage $(O)/coverage
+planted:  ## small wrong changes, one at a time: each must be caught by a test (tests/planted)
+	$(Q)tests/planted/run $(O) $(BUGS)
 
 check:  ## install what is missing, build, run every test that this machine can run
 	$(Q)$(MAKE) deps DEPS=check
@@ -153,27 +202,31 @@ demo:  ## install what is missing, build, boot an appliance and a diskless PC in
 	$(Q)$(MAKE) -j$(shell nproc) all
 	$(Q)tests/vm/demo $(O)
 
-lint:  ## clang build, shellcheck, layering
-	$(Q)$(MAKE) CC=clang O=$(O)/clang all tests
+lint: all  ## the rules of the tree that a program can check, and the sources as clang sees them; under 90 s
+	$(Q)$(MAKE) CC=clang O=$(O)/clang EXTRA_CFLAGS='-O0 -g0' objects
 	$(Q)tests/lint
 
 format:  ## clang-format the tree
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
 
-# --- benchmarks: speed lives here, never in a test -------------------------------------------------------------------
-.PHONY: bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture bench-scrape
-bench-engine:   ## the overlay and the caches against qemu and nbdkit; like all of them: a table, ratios, build/bench/NAME.json
+# --- benchmarks: speed lives here, never in a test ------------------------------------------------------------------
+# AGAINST=COMMIT, with the first five: this tree against that one, in turns.
+.PHONY: bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture bench-scrape bench-hostile bench-fair
+bench-engine:   ## the overlay and the caches against qemu and nbdkit; all print a table and write build/bench/NAME.json
 bench-lio:      ## in the VM, through LIO and an initiator, against fileio, tgt and tcmu-runner's own handlers
+bench-fair:     ## 50 quiet PCs beside one at full speed, against the same without it
 bench-tftp:     ## user space and in the kernel, against dnsmasq, tftpd-hpa, atftpd
 bench-dhcp:     ## four-message exchanges, against Kea, dnsmasq, isc-dhcpd
 bench-storm:    ## 500 PCs switched on within 2 s, against dnsmasq
 bench-capture:  ## a disk sent, against partclone over a socket and qemu-img convert
+bench-hostile:  ## DHCP and TFTP of 50 PCs while one host means harm, against dnsmasq and AGAINST=COMMIT, in turns
 bench-scrape:   ## /metrics and /run/bootwell/stat with 500 PCs, against the goal of 100 ms
-bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture bench-scrape: all tests
+bench-engine bench-tftp bench-dhcp bench-lio bench-storm bench-capture bench-scrape bench-hostile bench-fair: all tests
 	$(Q)$(MAKE) deps DEPS=bench
-	$(Q)tests/bench/$(patsubst bench-%,%,$@) $(O)
+	$(Q)$(if $(and $(AGAINST),$(filter-out bench-hostile,$@)),tests/bench/against $(@:bench-%=%) $(O) $(AGAINST),\
+		AGAINST=$(AGAINST) tests/bench/$(@:bench-%=%) $(O))
 
-# --- installing ------------------------------------------------------------------------------------------------------
+# --- installing -----------------------------------------------------------------------------------------------------
 PREFIX ?= /usr
 .PHONY: install
 install: all  ## put it into the system (or into DESTDIR)

@@ -134,24 +134,22 @@ static __always_inline int tftp_ack_intact(const struct tftp_frame *f, __u8 *par
 
 static __always_inline int tftp_is_ack(const struct tftp_frame *f)
 {
-	return f->type == bpf_htons(ETH_P_IP) && f->protocol == IPPROTO_UDP &&
-	       f->version_length == 0x45 && f->length == bpf_htons(20 + TFTP_UDP_LENGTH) &&
-	       !(f->fragment & bpf_htons(0xbfff)) && f->udp_length == bpf_htons(TFTP_UDP_LENGTH) &&
-	       f->opcode == bpf_htons(TFTP_OPCODE_ACK);
+	return f->type == bpf_htons(ETH_P_IP) && f->protocol == IPPROTO_UDP && f->version_length == 0x45 &&
+	       f->length == bpf_htons(20 + TFTP_UDP_LENGTH) && !(f->fragment & bpf_htons(0xbfff)) &&
+	       f->udp_length == bpf_htons(TFTP_UDP_LENGTH) && f->opcode == bpf_htons(TFTP_OPCODE_ACK);
 }
 
 static __always_inline int tftp_same_mac(const __u8 *a, const __u8 *b)
 {
-	return *(const __u32 *)a == *(const __u32 *)b &&
-	       *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);
+	return *(const __u32 *)a == *(const __u32 *)b && *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);
 }
 
 /*
  * What follows on this frame: 1 and *job, or 0: pass it. The counter of packets passed is of known
  * sessions only.
  */
-static __always_inline int tftp_examine(const struct tftp_frame *f, const void *end, __u32 ifindex,
-					__u32 path, struct tftp_job *job)
+static __always_inline int tftp_examine(const struct tftp_frame *f, const void *end, __u32 ifindex, __u32 path,
+					struct tftp_job *job)
 {
 	struct tftp_key key = {};
 	struct tftp_ref *ref;
@@ -173,8 +171,7 @@ static __always_inline int tftp_examine(const struct tftp_frame *f, const void *
 		return 0;
 	job->slot = slot;
 	job->state = *(volatile __u64 *)&slot->state;
-	if (job->state >> 32 == ref->epoch && tftp_ack_intact(f, &job->partial) &&
-	    tftp_same_mac(f->to, slot->mac)) {
+	if (job->state >> 32 == ref->epoch && tftp_ack_intact(f, &job->partial) && tftp_same_mac(f->to, slot->mac)) {
 		job->first = (__u32)job->state + 1;
 		job->count = tftp_shared_next(slot, (__u32)job->state, bpf_ntohs(f->block));
 		if (job->count)
@@ -188,8 +185,7 @@ static __always_inline int tftp_examine(const struct tftp_frame *f, const void *
 
 /* Finds a block; 0 if the slot makes no sense (it was given to another session this very moment).
  */
-static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block,
-				       struct tftp_place *place)
+static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block, struct tftp_place *place)
 {
 	__u64 offset = (__u64)(block - 1) * slot->blksize;
 	__u64 length = slot->size - offset;
@@ -200,8 +196,7 @@ static __always_inline int tftp_locate(const struct tftp_slot *slot, __u32 block
 	if (length > slot->blksize)
 		length = slot->blksize;
 	offset -= (__u64)index * TFTP_STRIDE;
-	if (offset > TFTP_STRIDE - 4 || length > TFTP_BLKSIZE_MAX || length < TFTP_DATA_MIN ||
-	    index >= slot->chunks)
+	if (offset > TFTP_STRIDE - 4 || length > TFTP_BLKSIZE_MAX || length < TFTP_DATA_MIN || index >= slot->chunks)
 		return 0;
 	index += slot->first_chunk;
 	place->chunk = bpf_map_lookup_elem(&tftp_chunks, &index);
@@ -257,8 +252,7 @@ static __always_inline void tftp_turn(struct tftp_frame *f)
 }
 
 /* The fields that differ from block to block, checksums among them. */
-static __always_inline void tftp_seal(struct tftp_frame *f, const struct tftp_place *place,
-				      __u32 block, int partial)
+static __always_inline void tftp_seal(struct tftp_frame *f, const struct tftp_place *place, __u32 block, int partial)
 {
 	__u64 from = place->offset >> 2, to = (place->offset + place->length + 3) >> 2;
 	__u16 from_sum, to_sum, sum;

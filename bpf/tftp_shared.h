@@ -2,7 +2,7 @@
 /*
  * What the kernel programs and user space share: the layout of the maps, and the one decision of
  * the fast path, as a pure function that the tests call too. Included by bpf/ (clang -target bpf)
- * and by daemon/tftp_fastpath.c.
+ * and by daemon/tftp/fastpath.c.
  */
 #ifndef BOOTWELL_TFTP_SHARED_H
 #define BOOTWELL_TFTP_SHARED_H
@@ -80,8 +80,8 @@ enum { TFTP_PROBE_UNKNOWN, TFTP_PROBE_ROOM, TFTP_PROBE_NO_ROOM };
  * never is (the sorcerer's apprentice), nor the ACK of a part of a window, nor that of the last
  * block.
  */
-static inline __attribute__((always_inline)) __u32 tftp_shared_next(const struct tftp_slot *slot,
-								    __u32 sent, __u16 block)
+static inline __attribute__((always_inline)) __u32 tftp_shared_next(const struct tftp_slot *slot, __u32 sent,
+								    __u16 block)
 {
 	__u32 count;
 

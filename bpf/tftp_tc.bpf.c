@@ -20,8 +20,8 @@ struct {
 } tftp_jump SEC(".maps");
 
 /* Fills the buffer, which is long enough already, with a block. 0: it did not work. */
-static __always_inline int tftp_fill(struct __sk_buff *skb, const struct tftp_place *place,
-				     __u32 block, int first, int partial)
+static __always_inline int tftp_fill(struct __sk_buff *skb, const struct tftp_place *place, __u32 block, int first,
+				     int partial)
 {
 	struct tftp_frame *f = (void *)(long)skb->data;
 	__u32 length;
@@ -36,8 +36,7 @@ static __always_inline int tftp_fill(struct __sk_buff *skb, const struct tftp_pl
 	return bytes && !bpf_skb_store_bytes(skb, TFTP_HEADERS, bytes, length, 0);
 }
 
-static __always_inline int tftp_window(struct __sk_buff *skb, const struct tftp_job *job,
-				       struct tftp_count *count)
+static __always_inline int tftp_window(struct __sk_buff *skb, const struct tftp_job *job, struct tftp_count *count)
 {
 	struct tftp_place place;
 
@@ -69,8 +68,7 @@ int tftp_tc(struct __sk_buff *skb)
 	/* Some drivers leave even a small frame in pages, with little more than the MAC header at
 	 * hand. */
 	if ((long)skb->data + TFTP_HEADERS > (long)skb->data_end &&
-	    (length < TFTP_HEADERS || length > TFTP_SMALL_FRAME ||
-	     bpf_skb_pull_data(skb, TFTP_HEADERS)))
+	    (length < TFTP_HEADERS || length > TFTP_SMALL_FRAME || bpf_skb_pull_data(skb, TFTP_HEADERS)))
 		return TC_ACT_UNSPEC;
 	f = (void *)(long)skb->data;
 	if (!tftp_examine(f, (void *)(long)skb->data_end, skb->ifindex, TFTP_COUNT_TC, &job))

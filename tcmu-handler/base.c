@@ -17,6 +17,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +37,7 @@ struct base_stamp {
 /* May wait for a file system. path NULL: the file that fd is */
 static bool look(int fd, const char *path, struct statx *ret)
 {
-	return !statx(path ? AT_FDCWD : fd, path ? path : "",
-		      AT_STATX_FORCE_SYNC | (path ? 0 : AT_EMPTY_PATH),
+	return !statx(path ? AT_FDCWD : fd, path ? path : "", AT_STATX_FORCE_SYNC | (path ? 0 : AT_EMPTY_PATH),
 		      STATX_INO | STATX_SIZE | STATX_CTIME, ret);
 }
 
@@ -48,9 +48,8 @@ static bool is_changed(const struct base *b)
 		struct statx now;
 
 		if (!look(-1, b->stamp[i].path, &now) || now.stx_ino != then->stx_ino ||
-		    now.stx_dev_major != then->stx_dev_major ||
-		    now.stx_dev_minor != then->stx_dev_minor || now.stx_size != then->stx_size ||
-		    now.stx_ctime.tv_sec != then->stx_ctime.tv_sec ||
+		    now.stx_dev_major != then->stx_dev_major || now.stx_dev_minor != then->stx_dev_minor ||
+		    now.stx_size != then->stx_size || now.stx_ctime.tv_sec != then->stx_ctime.tv_sec ||
 		    now.stx_ctime.tv_nsec != then->stx_ctime.tv_nsec)
 			return true;
 	}
@@ -174,16 +173,14 @@ static int take_stamps(struct base *b, const char *const dir[])
 			if (!stamp->path)
 				return -ENOMEM;
 			snprintf(stamp->path, size, "%s/%s", dir[level], file->name);
-			if (!look(file->fd, NULL, &stamp->st) ||
-			    stamp->st.stx_ctime.tv_sec + UNSETTLED_S >= now.tv_sec)
+			if (!look(file->fd, NULL, &stamp->st) || stamp->st.stx_ctime.tv_sec + UNSETTLED_S >= now.tv_sec)
 				b->settled = false;
 		}
 	}
 	return 0;
 }
 
-int base_add(struct base_cache *c, const char *key, struct image *chain, const char *const dir[],
-	     struct base **ret)
+int base_add(struct base_cache *c, const char *key, struct image *chain, const char *const dir[], struct base **ret)
 {
 	struct base *b = calloc(1, sizeof(*b));
 
@@ -290,14 +287,16 @@ bool base_drop_idle(struct base_cache *c)
 	return any;
 }
 
-void base_look(struct base_cache *c)
+/* Lets go of idle bases: of those whose files were changed, and of too many. */
+static void look_after(struct base_cache *c)
 {
 	pthread_mutex_lock(&c->lock);
 	let_go(c, false);
 	pthread_mutex_unlock(&c->lock);
 }
 
-void base_watch(struct base_cache *c)
+/* The same about once a second, until `stop`. */
+static void watch(struct base_cache *c)
 {
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
@@ -316,12 +315,48 @@ void base_watch(struct base_cache *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
-void base_free_all(struct base_cache *c)
+/* --- the cache's own thread --- */
+
+static void *touch(void *arg)
 {
+	struct base_cache *c = arg;
+
+	pthread_setname_np(pthread_self(), "bootwell-touch");
+	base_cache_populate(c, look_after);
+	watch(c);
+	return NULL;
+}
+
+bool base_cache_touched(const struct base_cache *c)
+{
+	return !c->touching || __atomic_load_n(&c->touched, __ATOMIC_ACQUIRE);
+}
+
+void base_cache_touch(struct base_cache *c)
+{
+	sigset_t all, old;
+
+	sigfillset(&all); /* signals are the program's */
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	c->touching = !pthread_create(&c->toucher, NULL, touch, c);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void base_cache_free(struct base_cache *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	__atomic_store_n(&c->stop, true, __ATOMIC_RELAXED);
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	if (c->touching)
+		pthread_join(c->toucher, NULL);
 	while (c->bases) {
 		struct base *b = c->bases;
 
 		unlist(c, b);
 		destroy(b);
 	}
+	base_cache_release(c);
 }

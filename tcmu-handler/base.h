@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tcmu-handler/error.h"
+#include "tcmu-handler/image/sentence.h"
 #include "tcmu-handler/image/image.h"
 #include "tcmu-handler/io.h"
 #include "tcmu-handler/iov.h"
@@ -24,32 +24,31 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes);
  * machine would have less than 256 MiB left. */
 void base_cache_touch(struct base_cache *cache);
 bool base_cache_touched(const struct base_cache *cache); /* it has come to its end */
-void base_cache_free(struct base_cache *cache); /* no disk has a base; NULL is fine */
+void base_cache_free(struct base_cache *cache);          /* no disk has a base; NULL is fine */
 
 /*
- * `key` tells whether two disks mean the same images. As long as a disk has a base, its files are taken for what they were;
- * one that was left is only taken up again when all of them are where and what they were. `dir`: where the files of each
- * image of the chain are, from the top. base_find() may wait for a file system. The chain becomes the cache's also when
- * base_add() fails.
+ * `key` tells whether two disks mean the same images. As long as a disk has a base, its files are taken for what they
+ * were; one that was left is only taken up again when all of them are where and what they were. `dir`: where the files
+ * of each image of the chain are, from the top. base_find() may wait for a file system. The chain becomes the cache's
+ * also when base_add() fails.
  */
 struct base *base_find(struct base_cache *cache, const char *key); /* one reference more, or NULL */
-int base_add(struct base_cache *cache, const char *key, struct image *chain,
-	     const char *const dir[], struct base **ret);
+int base_add(struct base_cache *cache, const char *key, struct image *chain, const char *const dir[],
+	     struct base **ret);
 /* The last one leaves it idle where base_cache_touch() was called: nobody else would look after it. */
 void base_put(struct base *base);
 /* Lets go of all idle ones, for their memory and their files. False: there were none. */
 bool base_drop_idle(struct base_cache *cache);
 uint64_t base_size(const struct base *base);
-/* Do the images hold anything at `offset`? *ret_length, at most `length`: the bytes from there on for which that is so. What
- * they do not hold reads as zero. It does not look far: the next call may answer the same. */
+/* Do the images hold anything at `offset`? *ret_length, at most `length`: the bytes from there on for which that is so.
+ * What they do not hold reads as zero. It does not look far: the next call may answer the same. */
 bool base_holds(const struct base *base, uint64_t offset, uint64_t length, uint64_t *ret_length);
 
 /*
  * Copies what the cache has of [offset, offset+length) to dst at `at`, up to the first unit that it
  * has not. Returns the bytes copied. Never blocks, takes no lock.
  */
-uint64_t base_copy(struct base *base, uint64_t offset, uint64_t length, struct iov_pos *dst,
-		   uint64_t at);
+uint64_t base_copy(struct base *base, uint64_t offset, uint64_t length, struct iov_pos *dst, uint64_t at);
 
 /* A part of one unit that has to be fetched. */
 struct base_fetch {

@@ -30,7 +30,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,19 +37,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tcmu-handler/inflate.h"
+#include "tcmu-handler/inflate/inflate.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
-#define PART           (BASE_UNIT / 16)
-#define COMPRESSED_MAX (64u << 20) /* bytes of one compressed unit, packed or not */
-#define FRAMES_MIN     64
-#define EXTENTS_LOOKED_AT 4096 /* by base_holds() */
-#define HUGE           (2u << 20) /* bytes of a huge page */
-#define TOUCH_PAUSE_US 500
-#define SPARE          (256u << 20) /* bytes that touching in advance leaves to the machine */
+#define PART              (BASE_UNIT / 16)
+#define COMPRESSED_MAX    (64u << 20) /* bytes of one compressed unit, packed or not */
+#define FRAMES_MIN        64
+#define EXTENTS_LOOKED_AT 4096       /* by base_holds() */
+#define HUGE              (2u << 20) /* bytes of a huge page */
+#define TOUCH_PAUSE_US    500
+#define SPARE             (256u << 20) /* bytes that touching in advance leaves to the machine */
 
 /* Some neighbouring parts of a unit being read. */
 struct load {
@@ -88,8 +87,7 @@ int base_cache_new(struct base_cache **ret, uint64_t bytes)
 	c->count = count > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)count;
 	c->frames = calloc(c->count, sizeof(*c->frames));
 	c->map_length = (size_t)c->count * BASE_UNIT + HUGE;
-	c->map = mmap(NULL, c->map_length, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	c->map = mmap(NULL, c->map_length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (!c->frames || c->map == MAP_FAILED) {
 		if (c->map != MAP_FAILED)
 			munmap(c->map, c->map_length);
@@ -123,13 +121,11 @@ static uint64_t available(void)
 	return kib << 10;
 }
 
-static void *touch(void *arg)
+void base_cache_populate(struct base_cache *c, void (*each_second)(struct base_cache *c))
 {
-	struct base_cache *c = arg;
 	size_t length = (size_t)c->count * BASE_UNIT;
 	uint32_t looked = base_second();
 
-	pthread_setname_np(pthread_self(), "bootwell-touch");
 	for (size_t at = 0; at < length; at += HUGE) {
 		size_t n = length - at < HUGE ? length - at : HUGE;
 
@@ -139,40 +135,14 @@ static void *touch(void *arg)
 			break;
 		usleep(TOUCH_PAUSE_US);
 		if (looked != base_second())
-			base_look(c);
+			each_second(c);
 		looked = base_second();
 	}
 	__atomic_store_n(&c->touched, true, __ATOMIC_RELEASE);
-	base_watch(c);
-	return NULL;
 }
 
-bool base_cache_touched(const struct base_cache *c)
+void base_cache_release(struct base_cache *c)
 {
-	return !c->touching || __atomic_load_n(&c->touched, __ATOMIC_ACQUIRE);
-}
-
-void base_cache_touch(struct base_cache *c)
-{
-	sigset_t all, old;
-
-	sigfillset(&all); /* signals are the program's */
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	c->touching = !pthread_create(&c->toucher, NULL, touch, c);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-void base_cache_free(struct base_cache *c)
-{
-	if (!c)
-		return;
-	pthread_mutex_lock(&c->lock);
-	__atomic_store_n(&c->stop, true, __ATOMIC_RELAXED);
-	pthread_cond_signal(&c->wake);
-	pthread_mutex_unlock(&c->lock);
-	if (c->touching)
-		pthread_join(c->toucher, NULL);
-	base_free_all(c);
 	munmap(c->map, c->map_length);
 	pthread_cond_destroy(&c->wake);
 	pthread_mutex_destroy(&c->lock);
@@ -189,9 +159,8 @@ static void frame_clear(struct base_cache *c, struct frame *f)
 		__atomic_store_n(&f->version, f->version + 1, __ATOMIC_SEQ_CST);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (f->base) {
-		__atomic_store_n(&f->base->table[f->unit / BASE_LEAF][f->unit % BASE_LEAF], 0,
-				 __ATOMIC_RELAXED);
-		c->used--;
+		__atomic_store_n(&f->base->table[f->unit / BASE_LEAF][f->unit % BASE_LEAF], 0, __ATOMIC_RELAXED);
+		__atomic_sub_fetch(&c->used, 1, __ATOMIC_RELAXED);
 	}
 	f->base = NULL;
 	f->valid = f->loading = 0;
@@ -242,14 +211,12 @@ bool base_holds(const struct base *b, uint64_t offset, uint64_t length, uint64_t
 
 static uint16_t parts_of(uint64_t skip, uint64_t length)
 {
-	unsigned int first = (unsigned int)(skip / PART),
-		     last = (unsigned int)((skip + length - 1) / PART);
+	unsigned int first = (unsigned int)(skip / PART), last = (unsigned int)((skip + length - 1) / PART);
 
 	return (uint16_t)((2u << last) - (1u << first));
 }
 
-static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t length,
-		      struct iov_pos *dst, uint64_t at)
+static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t length, struct iov_pos *dst, uint64_t at)
 {
 	struct base_cache *c = b->cache;
 	const uint32_t *leaf = __atomic_load_n(&b->table[unit / BASE_LEAF], __ATOMIC_ACQUIRE);
@@ -274,8 +241,7 @@ static bool copy_unit(struct base *b, uint32_t unit, uint32_t skip, uint32_t len
 	return true;
 }
 
-uint64_t base_copy(struct base *b, uint64_t offset, uint64_t length, struct iov_pos *dst,
-		   uint64_t at)
+uint64_t base_copy(struct base *b, uint64_t offset, uint64_t length, struct iov_pos *dst, uint64_t at)
 {
 	uint64_t done = 0;
 
@@ -309,7 +275,7 @@ static struct frame *take_frame(struct base_cache *c)
 			f->loaded = base_second();
 			continue;
 		}
-		c->evictions += f->base != NULL;
+		__atomic_add_fetch(&c->evictions, f->base != NULL, __ATOMIC_RELAXED);
 		frame_clear(c, f);
 		return f;
 	}
@@ -382,8 +348,7 @@ static void part_done(struct io_op *op, int error)
 	if (!error && part->packed) {
 		uint8_t *whole = malloc(e->unit_length);
 
-		error = whole ? inflate_unit(whole, e->unit_length, e->unit_least, part->packed,
-					     e->compressed_length)
+		error = whole ? inflate_unit(whole, e->unit_length, e->unit_least, part->packed, e->compressed_length)
 			      : -ENOMEM;
 		if (!error)
 			memcpy(part->to, whole + e->unit_skip, e->length);
@@ -462,8 +427,7 @@ static void load_run(struct base *b, struct load *load, unsigned int first, unsi
 }
 
 /* The loads that `parts` take, one a run; they are marked as loading already. Lock not held. */
-static void start_loads(struct base *b, struct frame *f, uint16_t parts, struct io_queue *q,
-			struct load **ready)
+static void start_loads(struct base *b, struct frame *f, uint16_t parts, struct io_queue *q, struct load **ready)
 {
 	for (unsigned int first = 0, k = 0; first < 16; first++) {
 		unsigned int last = first;
@@ -515,7 +479,7 @@ static struct frame *frame_of(struct base *b, uint32_t unit, uint32_t *entry)
 	f->unit = unit;
 	f->loaded = base_second();
 	f->waiters = NULL;
-	c->used++;
+	__atomic_add_fetch(&c->used, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(entry, (uint32_t)(f - c->frames) + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&f->version, f->version + 1, __ATOMIC_RELEASE);
 	return f;
@@ -535,8 +499,7 @@ static bool follows(const struct base *b, const struct frame *f, uint16_t need)
 }
 
 /* What is to be read for somebody who needs `need`: marks it as loading. Lock held. */
-static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t need,
-			     bool *ret_follows)
+static uint16_t choose_parts(const struct base *b, struct frame *f, uint16_t need, bool *ret_follows)
 {
 	uint16_t missing = need & (uint16_t) ~(f->valid | f->loading);
 
@@ -619,7 +582,7 @@ void base_fetch(struct base_fetch *w, struct io_queue *q)
 		w->done(w, -ENOMEM);
 		return;
 	}
-	c->misses++;
+	__atomic_add_fetch(&c->misses, 1, __ATOMIC_RELAXED);
 	if (!f) {
 		w->next = c->starved;
 		c->starved = w;
@@ -653,11 +616,16 @@ void base_fetch(struct base_fetch *w, struct io_queue *q)
 		read_ahead(b, unit + 1, q);
 }
 
+static uint64_t counted(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 void base_cache_counters(const struct base_cache *c, struct base_counters *ret)
 {
-	ret->hits = c->hits;
-	ret->misses = c->misses;
-	ret->evictions = c->evictions;
-	ret->bytes = (uint64_t)c->used * BASE_UNIT;
+	ret->hits = counted(&c->hits);
+	ret->misses = counted(&c->misses);
+	ret->evictions = counted(&c->evictions);
+	ret->bytes = (uint64_t)__atomic_load_n(&c->used, __ATOMIC_RELAXED) * BASE_UNIT;
 	ret->limit = (uint64_t)c->count * BASE_UNIT;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What base.c (which images are open) and base_cache.c (what is in memory of them) share. */
+/* What base.c (which images are open) uses of base_cache.c (what is in memory of them); that one never calls base.c. */
 #ifndef BOOTWELL_BASE_PRIVATE_H
 #define BOOTWELL_BASE_PRIVATE_H
 
@@ -34,8 +34,8 @@ struct base {
 	struct image *chain;
 	uint64_t size;
 	unsigned int refs;
-	bool listed;	/* can be found */
-	bool idle;	/* of no disk */
+	bool listed;    /* can be found */
+	bool idle;      /* of no disk */
 	uint32_t since; /* second: idle */
 	uint32_t round; /* of the watch */
 	uint32_t units;
@@ -70,10 +70,9 @@ static inline uint32_t base_second(void)
 /* Nothing of this base is in memory any more. Lock held. */
 void base_cache_forget(struct base_cache *cache, const struct base *base);
 
-/* For a thread of its own, about once a second: lets go of idle bases, of those whose files were
- * changed and of too many. base_watch() does so until `stop`. */
-void base_look(struct base_cache *cache);
-void base_watch(struct base_cache *cache);
-void base_free_all(struct base_cache *cache);
+/* Touches its memory, slowly, as long as there is enough and not `stop`. each_second(): about so often meanwhile. */
+void base_cache_populate(struct base_cache *cache, void (*each_second)(struct base_cache *cache));
+/* Frees it; no base is left. */
+void base_cache_release(struct base_cache *cache);
 
 #endif

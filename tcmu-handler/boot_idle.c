@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* When a boot is over: boot_idle.h says what counts. Called for each command that ends, so it takes no lock. */
 #include <stdbool.h>
 
 #include "tcmu-handler/boot_idle.h"

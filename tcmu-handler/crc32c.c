@@ -39,8 +39,8 @@ __attribute__((constructor)) static void crc32c_init(void)
 
 static uint32_t shift(uint32_t crc)
 {
-	return shift_one[0][crc & 255] ^ shift_one[1][crc >> 8 & 255] ^
-	       shift_one[2][crc >> 16 & 255] ^ shift_one[3][crc >> 24];
+	return shift_one[0][crc & 255] ^ shift_one[1][crc >> 8 & 255] ^ shift_one[2][crc >> 16 & 255] ^
+	       shift_one[3][crc >> 24];
 }
 
 uint32_t crc32c(const void *data, size_t length)

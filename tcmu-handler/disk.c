@@ -5,10 +5,12 @@
  * A request begins in the caller's thread. What memory can answer is answered there, and that is
  * most of it: writes only go to staging, reads come from staging, the zero set, and the base cache.
  * What is left of a read is cut into pieces (a part of a unit of the base, or blocks of the store)
- * that go to the disk's engine thread; the last piece that ends completes the request. A write that
+ * that go to the disk's engine thread, where each disk has only so many under way while others work
+ * too; the last piece that ends completes the request. A write that
  * finds no page waits in the engine, and goes on from where it stopped.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,9 +18,9 @@
 
 #include "tcmu-handler/boot_idle.h"
 #include "tcmu-handler/engine_private.h"
+#include "tcmu-handler/trace.h"
 
-#define WRITE_CHUNK   (1u << 20) /* bytes under one lock */
-#define SLOT_READ_MAX (256u << 10)
+#define WRITE_CHUNK (1u << 20) /* bytes under one lock */
 
 struct piece {
 	struct piece *next;
@@ -60,6 +62,7 @@ static void count(struct disk *d, enum disk_op op, uint64_t bytes, uint64_t star
 	unsigned int k = kind[op];
 	unsigned int bucket = ns < 1024 ? 0 : (unsigned int)(63 - __builtin_clzll(ns)) - 9;
 
+	TRACE(request_end, d->config.id, (int)op, bytes, ns, error);
 	if (bucket >= STATS_HISTOGRAM)
 		bucket = STATS_HISTOGRAM - 1;
 	add(&s->ops[k], 1);
@@ -68,25 +71,26 @@ static void count(struct disk *d, enum disk_op op, uint64_t bytes, uint64_t star
 	add(&s->histogram[k][bucket], 1);
 	if (error)
 		add(&s->errors[k], 1);
-	if (op == DISK_READ && !s->first_read_ns)
-		s->first_read_ns = now_ns(CLOCK_REALTIME);
-	s->last_io_ns = now_ns(CLOCK_REALTIME_COARSE);
-	if (!s->boot_end_ns)
+	if (op == DISK_READ && !__atomic_load_n(&s->first_read_ns, __ATOMIC_RELAXED))
+		__atomic_store_n(&s->first_read_ns, now_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
+	__atomic_store_n(&s->last_io_ns, now_ns(CLOCK_REALTIME_COARSE), __ATOMIC_RELAXED);
+	if (!__atomic_load_n(&s->boot_end_ns, __ATOMIC_RELAXED))
 		boot_idle_note(s, &d->last_done, start, now, now_ns(CLOCK_REALTIME));
 }
 
-static void gauges(struct disk *d)
+/* Said once a second and disk, at most; counted each time. */
+void disk_damaged(struct disk *d, uint64_t at)
 {
-	struct overlay *ov = d->overlay;
+	uint32_t now = __atomic_load_n(&d->engine->ticks, __ATOMIC_RELAXED) + 1;
 
-	if (!ov)
+	add(&d->stats->damaged, 1);
+	if (__atomic_exchange_n(&d->damage_said, now, __ATOMIC_RELAXED) == now)
 		return;
-	pthread_mutex_lock(&ov->lock);
-	d->stats->overlay_bytes = ov->live_slots * OVERLAY_BLOCK;
-	d->stats->overlay_zero_bytes = (uint64_t)ov->map.zero_blocks * OVERLAY_BLOCK;
-	d->stats->store_write_bytes = ov->blocks_written * STORE_BLOCK;
-	d->stats->map_bytes = overlay_memory(ov);
-	pthread_mutex_unlock(&ov->lock);
+	engine_log(d->engine,
+		   "The write-back of %s is damaged: what the store %s has at byte %llu is not what was written there. "
+		   "The "
+		   "PC gets a read error instead; look at the disk under the store, and reset the client.",
+		   d->config.client, d->engine->config.store, (unsigned long long)at);
 }
 
 /* --- reading --- */
@@ -100,6 +104,19 @@ static void finish(struct disk_request *r, int error)
 	r->done(r, error);
 }
 
+/* One less is under way: the next one of the disk may begin. */
+static void piece_leaves(struct disk *d)
+{
+	bool more;
+
+	pthread_mutex_lock(&d->lock);
+	d->in_flight--;
+	more = d->waiting != NULL;
+	pthread_mutex_unlock(&d->lock);
+	if (more)
+		thread_post(d->thread, &d->resume);
+}
+
 static void piece_end(struct piece *p, int error)
 {
 	struct disk_request *r = p->r;
@@ -111,6 +128,7 @@ static void piece_end(struct piece *p, int error)
 	if (error)
 		__atomic_store_n(&r->error, error, __ATOMIC_RELAXED);
 	free(p);
+	piece_leaves(r->disk); /* the request may be the last to hold the disk */
 	if (!__atomic_sub_fetch(&r->pending, 1, __ATOMIC_ACQ_REL))
 		finish(r, __atomic_load_n(&r->error, __ATOMIC_RELAXED));
 }
@@ -125,9 +143,12 @@ static void slot_done(struct io_op *op, int error)
 	struct piece *p = op->arg;
 	struct iov_pos dst = p->r->pos;
 
+	if (!error && !overlay_run_whole(&p->run, p->slot.buffer)) {
+		disk_damaged(p->r->disk, p->run.source);
+		error = -EUCLEAN;
+	}
 	if (!error)
-		iov_put(&dst, p->run.at, p->slot.buffer + p->run.source % STORE_BLOCK,
-			p->run.length);
+		iov_put(&dst, p->run.at, p->slot.buffer + p->run.source % STORE_BLOCK, p->run.length);
 	piece_end(p, error);
 }
 
@@ -141,8 +162,7 @@ static void piece_start(struct piece *p, struct thread *t)
 	}
 	/* Whole blocks, so that O_DIRECT is content whatever the device's sector is. */
 	uint64_t from = p->run.source / STORE_BLOCK * STORE_BLOCK;
-	uint64_t end =
-		(p->run.source + p->run.length + STORE_BLOCK - 1) / STORE_BLOCK * STORE_BLOCK;
+	uint64_t end = (p->run.source + p->run.length + STORE_BLOCK - 1) / STORE_BLOCK * STORE_BLOCK;
 
 	p->slot.buffer = aligned_alloc(STORE_BLOCK, end - from);
 	if (!p->slot.buffer) {
@@ -218,24 +238,10 @@ static int read_base(struct disk_request *r, const struct run *run)
 
 static int read_slots(struct disk_request *r, const struct run *run)
 {
-	struct run part = *run;
-	uint64_t left = run->length;
-
-	/* A piece drops the pin of its segment, and the run has one. */
-	while (left) {
-		part.length = left < SLOT_READ_MAX ? left : SLOT_READ_MAX;
-		left -= part.length;
-		if (left)
-			store_segment_pin(r->disk->engine->store, run->segment);
-		if (!new_piece(r, &part)) {
-			store_segment_drop(r->disk->engine->store, run->segment, left ? 2 : 1, 0,
-					   0);
-			return -ENOMEM;
-		}
-		part.at += part.length;
-		part.source += part.length;
-	}
-	return 0;
+	if (new_piece(r, run))
+		return 0;
+	overlay_run_done(r->disk->overlay, run);
+	return -ENOMEM;
 }
 
 static void drop_pieces(struct disk_request *r)
@@ -298,8 +304,7 @@ static bool all_zero(const struct iovec *iov, size_t cnt)
 
 static void flush_done(struct overlay_flush *flush, int error)
 {
-	struct disk_request *r =
-		(struct disk_request *)((char *)flush - offsetof(struct disk_request, flush));
+	struct disk_request *r = (struct disk_request *)((char *)flush - offsetof(struct disk_request, flush));
 
 	finish(r, error);
 }
@@ -320,8 +325,7 @@ static int64_t write_step(struct disk_request *r)
 	int e;
 
 	if (!r->zeros)
-		return overlay_write(ov, offset, left < WRITE_CHUNK ? left : WRITE_CHUNK, &r->pos,
-				     r->progress);
+		return overlay_write(ov, offset, left < WRITE_CHUNK ? left : WRITE_CHUNK, &r->pos, r->progress);
 	if (head || left < OVERLAY_BLOCK)
 		return overlay_write(ov, offset, head && head < left ? head : left, NULL, 0);
 	left -= left % OVERLAY_BLOCK;
@@ -371,7 +375,7 @@ static int go_on_writing(struct disk_request *r)
 	return r->fua ? start_flush(r) : 0;
 }
 
-static void release_held(struct disk *d)
+void disk_release_held(struct disk *d)
 {
 	struct disk_request *list;
 
@@ -389,10 +393,44 @@ static void release_held(struct disk *d)
 
 /* --- the way of a request --- */
 
+/*
+ * How many pieces of one disk may be under way. Alone it may have as many as it likes; where others work too, one that
+ * has very many would fill the queues of the devices, and all others would wait behind it.
+ */
+#define PIECES_ALONE  256
+#define PIECES_SHARED 4
+
+static struct piece *next_piece(struct disk *d)
+{
+	unsigned int most = __atomic_load_n(&d->engine->busy, __ATOMIC_RELAXED) > 1 ? PIECES_SHARED : PIECES_ALONE;
+	struct piece *p;
+
+	pthread_mutex_lock(&d->lock);
+	p = d->in_flight < most ? d->waiting : NULL;
+	if (p) {
+		d->waiting = p->next;
+		if (!d->waiting)
+			d->waiting_end = &d->waiting;
+		d->in_flight++;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return p;
+}
+
+static void queue_pieces(struct disk *d, struct piece *pieces)
+{
+	pthread_mutex_lock(&d->lock);
+	*d->waiting_end = pieces;
+	while (*d->waiting_end)
+		d->waiting_end = &(*d->waiting_end)->next;
+	pthread_mutex_unlock(&d->lock);
+}
+
 static void resume_all(struct thread *t, struct work *work)
 {
 	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, resume));
 	struct disk_request *list;
+	struct piece *p;
 
 	pthread_mutex_lock(&d->lock);
 	list = d->resumed;
@@ -410,29 +448,10 @@ static void resume_all(struct thread *t, struct work *work)
 				finish(r, e);
 			continue;
 		}
-		/* The request may end with its last piece: do not look at it again. */
-		while (pieces) {
-			struct piece *p = pieces;
-
-			pieces = p->next;
-			piece_start(p, t);
-		}
+		queue_pieces(d, pieces);
 	}
-}
-
-void disk_resume(struct disk_request *r)
-{
-	struct disk *d = r->disk;
-
-	pthread_mutex_lock(&d->lock);
-	r->next = NULL;
-	if (d->resumed_tail)
-		d->resumed_tail->next = r;
-	else
-		d->resumed = r;
-	d->resumed_tail = r;
-	pthread_mutex_unlock(&d->lock);
-	thread_post(d->thread, &d->resume);
+	while ((p = next_piece(d)) != NULL)
+		piece_start(p, t);
 }
 
 static int check_request(const struct disk *d, enum disk_op op, uint64_t offset, uint64_t length)
@@ -466,6 +485,7 @@ int disk_submit(struct disk *d, struct disk_request *r)
 
 	r->start = now_ns(CLOCK_MONOTONIC);
 	init_request(d, r);
+	TRACE(request_begin, d->config.id, (int)r->op, r->offset, r->length);
 	if (!e && (r->length || r->op == DISK_FLUSH)) {
 		switch (r->op) {
 		case DISK_READ:
@@ -499,8 +519,8 @@ int disk_submit(struct disk *d, struct disk_request *r)
 	return e;
 }
 
-int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
-	     const struct iovec *iov, size_t iov_cnt)
+int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length, const struct iovec *iov,
+	     size_t iov_cnt)
 {
 	uint64_t start = now_ns(CLOCK_MONOTONIC);
 	struct iov_pos pos;
@@ -510,7 +530,7 @@ int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_
 		return e;
 	iov_pos_init(&pos, iov, iov_cnt);
 	if (op == DISK_WRITE) {
-		if (fua && d->overlay->keep)
+		if (fua && overlay_is_kept(d->overlay))
 			return -EAGAIN;
 		/* A part may have been taken: disk_submit() writes the same again. */
 		if (overlay_write(d->overlay, offset, length, &pos, 0) != (int64_t)length)
@@ -533,8 +553,7 @@ int disk_try(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_
 			if (run->type == RUN_SLOT)
 				overlay_run_done(d->overlay, run);
 			hit = hit && run->type == RUN_BASE &&
-			      base_copy(d->base, run->source, run->length, &pos, run->at) ==
-				      run->length;
+			      base_copy(d->base, run->source, run->length, &pos, run->at) == run->length;
 			if (hit)
 				add(&d->stats->base_hit_bytes, run->length);
 		}
@@ -564,315 +583,8 @@ bool disk_stored(struct disk *d, uint64_t offset, uint64_t length, uint64_t *ret
 	return kind == MAP_WRITTEN;
 }
 
-/* --- life --- */
-
-static void run_kick(struct thread *t, struct work *work)
+void disk_requests_init(struct disk *d)
 {
-	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, kick));
-
-	bool idle;
-
-	overlay_work(d->overlay, t->q, false);
-	pthread_mutex_lock(&d->overlay->lock);
-	idle = !d->overlay->batches && !d->overlay->starved;
-	pthread_mutex_unlock(&d->overlay->lock);
-	if (idle)
-		release_held(d);
-}
-
-static void run_clean(struct thread *t, struct work *work)
-{
-	struct disk *d = (struct disk *)((char *)work - offsetof(struct disk, clean));
-
-	overlay_clean(d->overlay, t->q, d->victim);
-}
-
-static void host_kick(struct overlay *ov, void *arg)
-{
-	struct disk *d = arg;
-
-	(void)ov;
-	thread_post(d->thread, &d->kick);
-}
-
-static void host_pages(struct overlay *ov, void *arg)
-{
-	struct disk *d = arg;
-
-	(void)ov;
-	release_held(d);
-	engine_unpark(d->engine);
-}
-
-/* Once a second, on the disk's thread: what has been dirty for a while is written out. */
-void disk_tick(struct disk *d)
-{
-	gauges(d);
-	if (!d->overlay)
-		return;
-	release_held(d);
-	if (!overlay_has_dirty(d->overlay)) {
-		d->age = 0;
-		return;
-	}
-	d->age++;
-	if (d->overlay->error || (d->overlay->keep && d->age >= 2) || d->age >= 30) {
-		pthread_mutex_lock(&d->overlay->lock);
-		d->overlay->write_all = d->overlay->retry = true;
-		pthread_mutex_unlock(&d->overlay->lock);
-		d->age = 0;
-		thread_post(d->thread, &d->kick);
-	}
-}
-
-static int open_overlay(struct disk *d, struct engine_error *err)
-{
-	const struct disk_config *c = &d->config;
-	struct overlay_params p = {.store = d->engine->store,
-				   .staging = d->engine->staging,
-				   .size = c->size,
-				   .keep = c->mode == DISK_KEEP,
-				   .generation = c->generation,
-				   .host = {.kick = host_kick, .pages = host_pages, .arg = d}};
-
-	if (c->mode == DISK_READONLY)
-		return 0;
-	if (!d->engine->store)
-		return engine_fail(
-			err, -ENODEV,
-			"The disk %s is to be written to, and there is no write-back store.",
-			c->id);
-	memcpy(p.uuid, c->overlay, 16);
-	memcpy(p.boot, c->boot, 16);
-	memcpy(p.reset, c->reset, 16);
-	return overlay_open(&d->overlay, &p, err);
-}
-
-static void open_stats(struct disk *d)
-{
-	char name[100];
-
-	snprintf(name, sizeof(name), "disk/%s.stat", d->config.id);
-	d->stats = stats_map(d->engine->config.run_dir, name, sizeof(*d->stats), STATS_VERSION);
-	if (!d->stats)
-		d->stats = &d->own_stats;
-	if (memcmp(d->stats->boot, d->config.boot, 16)) {
-		memcpy(d->stats->boot, d->config.boot, 16);
-		d->stats->first_read_ns = 0;
-		boot_idle_reset(d->stats);
-	}
-	d->stats->opens++;
-	d->stats->opened_ns = now_ns(CLOCK_REALTIME);
-}
-
-static void join_thread(struct disk *d)
-{
-	struct engine *e = d->engine;
-
-	pthread_mutex_lock(&e->lock);
-	d->thread = &e->threads[e->next_thread++ % e->n_threads];
-	pthread_mutex_unlock(&e->lock);
-}
-
-int disk_open(struct disk **ret, struct engine *e, const struct disk_config *config,
-	      struct engine_error *err)
-{
-	struct disk *d = calloc(1, sizeof(*d));
-	int r;
-
-	if (!d)
-		return engine_fail(err, -ENOMEM, "There is no memory for the disk %s.", config->id);
-	d->engine = e;
-	d->config = *config;
-	d->kick.run = run_kick;
 	d->resume.run = resume_all;
-	d->clean.run = run_clean;
-	pthread_mutex_init(&d->lock, NULL);
-	join_thread(d);
-	r = disk_open_base(d, err);
-	if (!r)
-		r = open_overlay(d, err);
-	if (r < 0) {
-		base_put(d->base);
-		pthread_mutex_destroy(&d->lock);
-		free(d);
-		return r;
-	}
-	open_stats(d);
-	if (d->overlay && d->overlay->keep) {
-		__atomic_add_fetch(&e->kept, 1, __ATOMIC_RELAXED);
-		engine_prepare(e);
-	}
-	pthread_mutex_lock(&d->thread->disks_lock);
-	d->next_in_thread = d->thread->disks;
-	d->thread->disks = d;
-	pthread_mutex_unlock(&d->thread->disks_lock);
-	*ret = d;
-	return 0;
-}
-
-struct barrier {
-	struct work work;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool passed;
-};
-
-static void pass(struct thread *t, struct work *work)
-{
-	struct barrier *b = (struct barrier *)work;
-
-	(void)t;
-	pthread_mutex_lock(&b->lock);
-	b->passed = true;
-	pthread_cond_signal(&b->cond);
-	pthread_mutex_unlock(&b->lock);
-}
-
-/* Returns when the thread has run all that was posted before. */
-static void pass_barrier(struct thread *t)
-{
-	struct barrier b = {.work = {.run = pass},
-			    .lock = PTHREAD_MUTEX_INITIALIZER,
-			    .cond = PTHREAD_COND_INITIALIZER};
-
-	thread_post(t, &b.work);
-	pthread_mutex_lock(&b.lock);
-	while (!b.passed)
-		pthread_cond_wait(&b.cond, &b.lock);
-	pthread_mutex_unlock(&b.lock);
-}
-
-static void step(struct engine *e)
-{
-	if (e->config.manual)
-		engine_poll(e, true);
-	else
-		usleep(500);
-}
-
-static void closed_flush(struct overlay_flush *flush, int error)
-{
-	(void)error;
-	__atomic_store_n(&flush->batch, UINT64_MAX, __ATOMIC_RELEASE);
-}
-
-static int drain(struct disk *d)
-{
-	struct overlay_flush flush = {.done = closed_flush};
-	int error = 0;
-
-	pthread_mutex_lock(&d->overlay->lock);
-	d->overlay->write_all = d->overlay->retry = true;
-	pthread_mutex_unlock(&d->overlay->lock);
-	if (overlay_flush(d->overlay, &flush) == 1)
-		while (__atomic_load_n(&flush.batch, __ATOMIC_ACQUIRE) != UINT64_MAX)
-			step(d->engine);
-	thread_post(d->thread, &d->kick);
-	while (!overlay_quiet(d->overlay, &error))
-		step(d->engine);
-	return error;
-}
-
-static void leave_threads(struct disk *d)
-{
-	pthread_mutex_lock(&d->thread->disks_lock);
-	for (struct disk **p = &d->thread->disks; *p; p = &(*p)->next_in_thread)
-		if (*p == d) {
-			*p = d->next_in_thread;
-			break;
-		}
-	pthread_mutex_unlock(&d->thread->disks_lock);
-}
-
-/* Whoever still holds the disk lets go of it: works that were posted, and completions that are
- * being run. */
-static void pass_barriers(struct disk *d)
-{
-	struct engine *e = d->engine;
-
-	if (e->config.manual)
-		engine_poll(e, false);
-	else
-		for (unsigned int i = 0; i < e->n_threads; i++)
-			pass_barrier(&e->threads[i]);
-}
-
-static void free_disk(struct disk *d)
-{
-	gauges(d);
-	if (d->overlay && d->overlay->keep)
-		__atomic_sub_fetch(&d->engine->kept, 1, __ATOMIC_RELAXED);
-	overlay_free(d->overlay);
-	base_put(d->base);
-	if (d->stats != &d->own_stats)
-		stats_unmap(d->stats, sizeof(*d->stats));
-	pthread_mutex_destroy(&d->lock);
-	free(d);
-}
-
-void disk_close(struct disk *d)
-{
-	int error = 0;
-
-	if (!d)
-		return;
-	if (d->overlay)
-		error = drain(d);
-	leave_threads(d);
-	pass_barriers(d);
-	/* A segment of it may have been chosen for cleaning in the meantime. */
-	if (d->overlay) {
-		error = drain(d);
-		pass_barriers(d);
-	}
-	if (error)
-		engine_log(d->engine,
-			   "The write-back of %s could not all be written to the store: %s; what "
-			   "is missing stays in memory until the machine stops.",
-			   d->config.client, strerror(-error));
-	free_disk(d);
-}
-
-void disk_abandon(struct disk *d)
-{
-	leave_threads(d);
-	pass_barriers(d);
-	free_disk(d);
-}
-
-uint64_t disk_size(const struct disk *d)
-{
-	return d->config.size;
-}
-
-const char *disk_client(const struct disk *d)
-{
-	return d->config.client;
-}
-
-struct overlay *disk_overlay(const struct disk *d)
-{
-	return d->overlay;
-}
-
-size_t disk_memory(const struct disk *d)
-{
-	return sizeof(*d) + (d->overlay ? overlay_memory(d->overlay) : 0);
-}
-
-void engine_counters(struct engine *e, struct engine_counters *ret)
-{
-	struct base_counters c;
-
-	memset(ret, 0, sizeof(*ret));
-	base_cache_counters(e->cache, &c);
-	ret->cache_hits = c.hits;
-	ret->cache_misses = c.misses;
-	ret->cache_evictions = c.evictions;
-	ret->cache_bytes = c.bytes;
-	if (e->store) {
-		ret->flushes = e->store->flushes;
-		ret->flush_waiters = e->store->flush_waiters;
-	}
+	d->waiting_end = &d->waiting;
 }

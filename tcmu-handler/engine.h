@@ -14,24 +14,25 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "tcmu-handler/error.h"
+#include "tcmu-handler/image/sentence.h"
+#include "tcmu-handler/handover.h"
 #include "tcmu-handler/image/image.h"
 #include "tcmu-handler/io.h"
 #include "tcmu-handler/overlay.h"
 
-#define ENGINE_THREADS_MAX 16
+#define ENGINE_THREADS_MAX HANDOVER_THREADS_MAX
 
 struct engine;
 struct disk;
 
 struct engine_config {
-	char store[1024];        /* path of the store; "": no store, only read-only disks */
-	uint64_t store_size;     /* bytes */
-	uint64_t image_ram;      /* bytes of the cache of base images, at least 4 MiB */
-	uint64_t write_back_ram; /* bytes of staging memory, at least 1 MiB */
-	unsigned int threads;    /* 0: one a CPU, at most 4 */
-	char run_dir[1024]; /* where staging and counters live; "": nothing outlives the process, no
-			       counters */
+	char store[HANDOVER_STORE_MAX]; /* path of the store; "": no store, only read-only disks */
+	uint64_t store_size;            /* bytes */
+	uint64_t image_ram;             /* bytes of the cache of base images, at least 4 MiB */
+	uint64_t write_back_ram;        /* bytes of staging memory, at least 1 MiB */
+	unsigned int threads;           /* 0: one a CPU, at most 4 */
+	char run_dir[1024];             /* where staging and counters live; "": nothing outlives the process, no
+					   counters */
 
 	/* For tests; NULL, 0: as usual. */
 	struct io_backend *io;
@@ -41,14 +42,16 @@ struct engine_config {
 	uint32_t places;
 	const uint8_t *store_uuid;
 	const uint8_t *machine_boot;
-	const char *staging; /* path, instead of one under run_dir */
+	const char *staging;   /* path, instead of one under run_dir */
+	unsigned int close_ms; /* how long disk_close() waits at most */
 	/* One sentence for a person, now and then. */
 	void (*log)(void *arg, const char *sentence);
 	void *log_arg;
 };
 
-int engine_new(struct engine **ret, const struct engine_config *config, struct engine_error *err);
-void engine_free(struct engine *engine); /* all disks are closed; NULL is fine */
+int engine_new(struct engine **ret, const struct engine_config *config, struct sentence *err);
+/* All disks are closed; waits for those that are closed in the background. NULL is fine. */
+void engine_free(struct engine *engine);
 
 /* Manual engines: runs what there is to do; with `wait` until something has been done. */
 void engine_poll(struct engine *engine, bool wait);
@@ -59,26 +62,26 @@ enum disk_mode { DISK_DISCARD, DISK_KEEP, DISK_READONLY };
 
 struct disk_layer {
 	enum image_format format;
-	char dir[1024];
-	char file[256];
+	char dir[HANDOVER_DIR_MAX];
+	char file[HANDOVER_FILE_MAX];
 	uint64_t size_override;
+	uint64_t fingerprint; /* the image must have this one (image.h); 0: any */
 };
 
 struct disk_config {
-	char id[65];
-	char client[256];
+	char id[HANDOVER_ID_MAX];
+	char client[HANDOVER_CLIENT_MAX];
 	uint64_t size;
 	uint8_t overlay[16], boot[16], reset[16];
 	enum disk_mode mode;
-	char generation[256];
+	char generation[HANDOVER_GENERATION_MAX];
 	unsigned int layers;
 	struct disk_layer layer[IMAGE_CHAIN_MAX]; /* top first */
 };
 
-int disk_open(struct disk **ret, struct engine *engine, const struct disk_config *config,
-	      struct engine_error *err);
-/* Writes out what is only in memory (keep: durably), waits, frees. No request is under way. NULL is
- * fine. */
+int disk_open(struct disk **ret, struct engine *engine, const struct disk_config *config, struct sentence *err);
+/* Writes out what is only in memory (keep: durably), waits, frees. No request is under way. After 15 s without an
+ * end it returns all the same, and goes on in the background. NULL is fine. */
 void disk_close(struct disk *disk);
 /* The same without writing anything out, as if the process were killed. For tests; manual engines,
  * nothing in flight. */
@@ -87,6 +90,8 @@ uint64_t disk_size(const struct disk *disk);
 const char *disk_client(const struct disk *disk);
 size_t disk_memory(const struct disk *disk);
 struct overlay *disk_overlay(const struct disk *disk); /* NULL if read-only */
+/* One line for a log: what it is made of, and what it was found with. `room`: bytes; 500 are enough for any. */
+void disk_describe(struct disk *disk, char *ret, size_t room);
 
 enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_UNMAP, DISK_WRITE_SAME };
 
@@ -99,8 +104,7 @@ struct disk_request {
 	enum disk_op op;
 	bool fua;
 	uint64_t offset, length; /* bytes, multiples of 512 */
-	const struct iovec
-		*iov; /* READ, WRITE: `length` bytes; WRITE_SAME: one pattern that divides length */
+	const struct iovec *iov; /* READ, WRITE: `length` bytes; WRITE_SAME: one pattern that divides length */
 	size_t iov_cnt;
 	void (*done)(struct disk_request *request, int error);
 	void *arg;
@@ -126,12 +130,12 @@ int disk_submit(struct disk *disk, struct disk_request *request);
 
 /* A READ or WRITE that memory alone can answer. 0: done; -EAGAIN: it cannot, use disk_submit();
  * other -errno: failed. */
-int disk_try(struct disk *disk, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
-	     const struct iovec *iov, size_t iov_cnt);
+int disk_try(struct disk *disk, enum disk_op op, bool fua, uint64_t offset, uint64_t length, const struct iovec *iov,
+	     size_t iov_cnt);
 
 /*
- * Is [offset, offset+*ret_length) stored anywhere, in the write-back or in the images? What is not reads as zero. *ret_length:
- * 1..length bytes. offset, length: multiples of 512 within the disk, length > 0. Never waits for I/O.
+ * Is [offset, offset+*ret_length) stored anywhere, in the write-back or in the images? What is not reads as zero.
+ * *ret_length: 1..length bytes. offset, length: multiples of 512 within the disk, length > 0. Never waits for I/O.
  */
 bool disk_stored(struct disk *disk, uint64_t offset, uint64_t length, uint64_t *ret_length);
 

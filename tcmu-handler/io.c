@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Waiting for a single operation, for who has nothing else to do. */
 #include "tcmu-handler/io.h"
 
 struct waiter {
@@ -15,8 +16,7 @@ static void finished(struct io_op *op, int error)
 	w->finished = true;
 }
 
-int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length,
-	    uint64_t offset)
+int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length, uint64_t offset)
 {
 	struct waiter w = {.finished = false};
 

@@ -27,8 +27,8 @@ struct io_op {
 	struct iovec *iov; /* at most IO_IOV_MAX; NULL for fdatasync */
 	unsigned int iov_cnt;
 	uint64_t offset; /* bytes in the file */
-	bool sync; /* a write that is durable when it has ended, itself and nothing else (RWF_DSYNC)
-		    */
+	bool sync;       /* a write that is durable when it has ended, itself and nothing else (RWF_DSYNC)
+			  */
 	void (*done)(struct io_op *op, int error);
 	void *arg;
 
@@ -85,8 +85,7 @@ static inline void io_queue_free(struct io_queue *q)
 }
 
 /* A transfer of one buffer. */
-static inline void io_op_single(struct io_op *op, enum io_type type, int fd, void *data,
-				size_t length, uint64_t offset)
+static inline void io_op_single(struct io_op *op, enum io_type type, int fd, void *data, size_t length, uint64_t offset)
 {
 	op->type = type;
 	op->fd = fd;
@@ -99,7 +98,6 @@ static inline void io_op_single(struct io_op *op, enum io_type type, int fd, voi
 }
 
 /* Submits, and waits for it: for opening and closing, never on an engine thread. 0 or -errno. */
-int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length,
-	    uint64_t offset);
+int io_sync(struct io_queue *q, enum io_type type, int fd, void *data, size_t length, uint64_t offset);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The table: open addressing, 16 bytes an entry, never more than 3/4 full, so a scattered dirty GiB
- * (262,144 blocks) is 8 MiB, and 12 MiB for the moment of growing. Eight neighbouring blocks have
+ * The table: open addressing, 20 bytes an entry, never more than 3/4 full, so a scattered dirty GiB
+ * (262,144 blocks) is 10 MiB, and 15 MiB for the moment of growing. Eight neighbouring blocks have
  * neighbouring homes, so a sequential read walks cache lines instead of jumping. Removal shifts the
  * followers back; there are no tombstones.
  *
@@ -21,8 +21,8 @@
 
 #define FIRST_CAPACITY 64
 #define GRANULES_MAX   65536
-#define STATUS_LOOKS 8192 /* blocks that map_status() looks up */
-#define REGION_SHIFT   15 /* blocks of a zero bitmap: 32768 */
+#define STATUS_LOOKS   8192 /* blocks that map_status() looks up */
+#define REGION_SHIFT   15   /* blocks of a zero bitmap: 32768 */
 #define REGION_BLOCKS  (1u << REGION_SHIFT)
 #define REGION_WORDS   (REGION_BLOCKS / 64)
 #define ALL_ZERO       ((uint64_t *)(uintptr_t)1)
@@ -280,8 +280,7 @@ int map_zero(struct map *map, uint32_t block, uint32_t count)
 	return 0;
 }
 
-bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t *ret_block,
-		   uint32_t *ret_count)
+bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t *ret_block, uint32_t *ret_count)
 {
 	uint32_t b = block, start;
 
@@ -293,8 +292,7 @@ bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t
 		return false;
 	start = b;
 	while (b < end && map_is_zero(map, b))
-		b = map->zero[b >> REGION_SHIFT] == ALL_ZERO ? region_end(map, b >> REGION_SHIFT)
-							     : b + 1;
+		b = map->zero[b >> REGION_SHIFT] == ALL_ZERO ? region_end(map, b >> REGION_SHIFT) : b + 1;
 	*ret_block = start;
 	*ret_count = (b < end ? b : end) - start;
 	return true;

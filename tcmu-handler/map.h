@@ -21,6 +21,7 @@ struct map_entry {
 	uint32_t block;
 	uint32_t slot;
 	uint32_t page;
+	uint32_t crc; /* CRC-32C of the slot's 4096 bytes */
 	uint8_t mask;
 	uint8_t used;
 	uint16_t spare;
@@ -63,10 +64,9 @@ void map_remove_range(struct map *map, uint32_t block, uint32_t count,
 bool map_is_zero(const struct map *map, uint32_t block);
 int map_zero(struct map *map, uint32_t block, uint32_t count); /* -ENOMEM: some may have been set */
 /* The first run of the zero set within [block, end); false if there is none. */
-bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t *ret_block,
-		   uint32_t *ret_count);
-/* What the first of `count` blocks is, and how many are alike from there on; it does not look far (no lock is held for long), so
- * that the next call may answer the same. MAP_ZERO: nothing is stored. */
+bool map_next_zero(const struct map *map, uint32_t block, uint32_t end, uint32_t *ret_block, uint32_t *ret_count);
+/* What the first of `count` blocks is, and how many are alike from there on; it does not look far (no lock is held for
+ * long), so that the next call may answer the same. MAP_ZERO: nothing is stored. */
 enum map_kind { MAP_BASE, MAP_WRITTEN, MAP_ZERO };
 enum map_kind map_status(const struct map *map, uint32_t block, uint32_t count, uint32_t *ret_count);
 /* The blocks of the range that have an entry, sorted, into ret (room for map->count); how many. */

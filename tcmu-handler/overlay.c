@@ -20,8 +20,8 @@
  *
  * Old slots. The log is replayed in order, and the last entry for a block counts, so the slot that
  * a map points at must stay alive until the record of what replaced it has been written, and in
- *keep mode until that is durable. Therefore: an overwritten slot is dropped when its successor's
- *batch has ended; the slots of an unmapped range wait in `released`, which goes with the batch that
+ * keep mode until that is durable. Therefore: an overwritten slot is dropped when its successor's
+ * batch has ended; the slots of an unmapped range wait in `released`, which goes with the batch that
  * carries the zero entry; batches end in order, whatever order their I/O ends in; and the store
  * itself keeps a dead segment until the next fdatasync.
  *
@@ -29,11 +29,13 @@
  * that was published after the data, or in the store. A write that was not yet acknowledged may be
  * there in part; the initiator sends it again.
  */
-#include "tcmu-handler/overlay.h"
+#include "tcmu-handler/overlay_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tcmu-handler/crc32c.h"
 
 static uint8_t mask_of(unsigned int first, unsigned int count)
 {
@@ -41,6 +43,22 @@ static uint8_t mask_of(unsigned int first, unsigned int count)
 }
 
 /* --- runs --- */
+
+/* A run touches each block once, and in their order. */
+static uint32_t next_check(uint32_t check, uint32_t crc)
+{
+	return (check << 1 | check >> 31) ^ crc;
+}
+
+bool overlay_run_whole(const struct run *run, const uint8_t *data)
+{
+	uint64_t first = run->source / STORE_BLOCK, end = (run->source + run->length + STORE_BLOCK - 1) / STORE_BLOCK;
+	uint32_t check = crc32c_4k(data);
+
+	for (uint64_t i = 1; i < end - first; i++)
+		check = next_check(check, crc32c_4k(data + i * STORE_BLOCK));
+	return check == run->check;
+}
 
 void run_list_init(struct run_list *runs)
 {
@@ -62,8 +80,10 @@ int run_list_add(struct run_list *runs, const struct run *run)
 		struct run *last = &runs->run[runs->count - 1];
 
 		if (last->type == run->type && last->at + last->length == run->at &&
-		    last->source + last->length == run->source && last->segment == run->segment) {
+		    last->source + last->length == run->source && last->segment == run->segment &&
+		    (run->type == RUN_BASE || last->length < RUN_SLOT_MAX)) {
 			last->length += run->length;
+			last->check = next_check(last->check, run->check);
 			return 1; /* merged */
 		}
 	}
@@ -130,8 +150,8 @@ struct reader {
 	uint64_t offset; /* of the request */
 };
 
-static int read_part(struct reader *rd, const struct map_entry *e, uint32_t block,
-		     unsigned int first, unsigned int count)
+static int read_part(struct reader *rd, const struct map_entry *e, uint32_t block, unsigned int first,
+		     unsigned int count)
 {
 	struct overlay *ov = rd->ov;
 	uint64_t disk = (uint64_t)block * OVERLAY_BLOCK + first * OVERLAY_SECTOR;
@@ -140,13 +160,13 @@ static int read_part(struct reader *rd, const struct map_entry *e, uint32_t bloc
 	int r;
 
 	if (e && e->page && (ov->st->desc[e->page].mask & bit)) {
-		iov_put(rd->dst, run.at, staging_data(ov->st, e->page) + first * OVERLAY_SECTOR,
-			run.length);
+		iov_put(rd->dst, run.at, staging_data(ov->st, e->page) + first * OVERLAY_SECTOR, run.length);
 		return 0;
 	}
 	if (e && e->slot && (e->mask & bit)) {
 		run.type = RUN_SLOT;
 		run.segment = store_segment_of(ov->store, e->slot);
+		run.check = e->crc;
 		run.source = (uint64_t)e->slot * STORE_BLOCK + first * OVERLAY_SECTOR;
 		r = run_list_add(rd->runs, &run);
 		if (!r)
@@ -176,8 +196,7 @@ static int read_block(struct reader *rd, uint32_t block, unsigned int first, uns
 		unsigned int kind = page >> first & 1 ? 2 : slot >> first & 1;
 
 		while (first + n < end &&
-		       (page >> (first + n) & 1 ? 2 : (unsigned int)(slot >> (first + n) & 1)) ==
-			       kind)
+		       (page >> (first + n) & 1 ? 2 : (unsigned int)(slot >> (first + n) & 1)) == kind)
 			n++;
 		int r = read_part(rd, e, block, first, n);
 
@@ -188,8 +207,7 @@ static int read_block(struct reader *rd, uint32_t block, unsigned int first, uns
 	return 0;
 }
 
-int overlay_read(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *dst,
-		 struct run_list *runs)
+int overlay_read(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *dst, struct run_list *runs)
 {
 	struct reader rd = {.ov = ov, .dst = dst, .runs = runs, .offset = offset};
 	uint32_t first = (uint32_t)(offset / OVERLAY_BLOCK);
@@ -237,8 +255,8 @@ enum map_kind overlay_status(struct overlay *ov, uint32_t block, uint32_t count,
 
 /* --- writing --- */
 
-static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsigned int count,
-		    struct iov_pos *src, uint64_t at)
+static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsigned int count, struct iov_pos *src,
+		    uint64_t at)
 {
 	uint8_t *to = staging_data(ov->st, page) + first * OVERLAY_SECTOR;
 
@@ -250,17 +268,16 @@ static void copy_in(struct overlay *ov, uint32_t page, unsigned int first, unsig
 
 static void publish(struct overlay *ov, uint32_t page, uint32_t block, uint8_t mask)
 {
-	struct staging_desc d = {
-		.epoch = ov->epoch, .block = block, .count = 1, .mask = mask, .type = STAGING_DATA};
+	struct staging_desc d = {.epoch = ov->epoch, .block = block, .count = 1, .mask = mask, .type = STAGING_DATA};
 
 	staging_publish(ov->st, page, &d);
-	ov->st->page[page].state = PAGE_DIRTY;
+	page_set(&ov->st->page[page], PAGE_DIRTY);
 	page_list_push(ov->st, &ov->dirty, page);
 }
 
 /* A page that is in memory and may be changed, or copied. 0, or -EAGAIN, -ENOSPC. */
-static int write_new_page(struct overlay *ov, struct map_entry *e, unsigned int first,
-			  unsigned int count, struct iov_pos *src, uint64_t at)
+static int write_new_page(struct overlay *ov, struct map_entry *e, unsigned int first, unsigned int count,
+			  struct iov_pos *src, uint64_t at)
 {
 	struct staging *st = ov->st;
 	uint32_t older = e->page, block = e->block, page;
@@ -293,8 +310,8 @@ static int write_new_page(struct overlay *ov, struct map_entry *e, unsigned int 
 	return 0;
 }
 
-static int write_block(struct overlay *ov, uint32_t block, unsigned int first, unsigned int count,
-		       struct iov_pos *src, uint64_t at)
+static int write_block(struct overlay *ov, uint32_t block, unsigned int first, unsigned int count, struct iov_pos *src,
+		       uint64_t at)
 {
 	struct map_entry *e = map_get(&ov->map, block);
 	struct staging *st = ov->st;
@@ -336,8 +353,7 @@ static bool wants_writing_out(const struct overlay *ov)
 	return ov->dirty.count >= RECORD_ENTRIES && dirty > ov->st->pages / 2 && ov->batches < 2;
 }
 
-int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src,
-		      uint64_t at)
+int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src, uint64_t at)
 {
 	uint64_t done = 0;
 	int r = store_error(ov->store);
@@ -351,8 +367,7 @@ int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, stru
 
 		if (count > (length - done) / OVERLAY_SECTOR)
 			count = (unsigned int)((length - done) / OVERLAY_SECTOR);
-		r = write_block(ov, (uint32_t)((offset + done) / OVERLAY_BLOCK), sector, count, src,
-				at + done);
+		r = write_block(ov, (uint32_t)((offset + done) / OVERLAY_BLOCK), sector, count, src, at + done);
 		if (r < 0)
 			break;
 		done += count * OVERLAY_SECTOR;
@@ -407,8 +422,7 @@ static void forget_entry(void *arg, const struct map_entry *e)
 		} else {
 			if (p->state == PAGE_DIRTY)
 				store_unpromise(ov->store, 1);
-			page_list_remove(st, p->state == PAGE_DIRTY ? &ov->dirty : &ov->clean,
-					 page);
+			page_list_remove(st, p->state == PAGE_DIRTY ? &ov->dirty : &ov->clean, page);
 			staging_put(st, page);
 		}
 		page = older;
@@ -424,8 +438,7 @@ void overlay_forget_range(struct overlay *ov, uint32_t block, uint32_t count)
 
 static int unmap_locked(struct overlay *ov, uint32_t block, uint32_t count)
 {
-	struct staging_desc d = {
-		.epoch = ov->epoch, .block = block, .count = count, .type = STAGING_ZERO};
+	struct staging_desc d = {.epoch = ov->epoch, .block = block, .count = count, .type = STAGING_ZERO};
 	uint32_t page;
 	int r = overlay_reserve_released(ov, ov->map.count < count ? ov->map.count : count);
 
@@ -443,16 +456,14 @@ static int unmap_locked(struct overlay *ov, uint32_t block, uint32_t count)
 	}
 	for (struct overlay_flush *f = ov->flushes; f; f = f->next)
 		if (!f->written)
-			f->target = UINT64_MAX -
-				    1; /* the zero stands for what it was to make durable */
+			f->target = UINT64_MAX - 1; /* the zero stands for what it was to make durable */
 	/* First the word that the range is zero, then the data goes: a kill in between loses
 	 * neither. */
 	staging_publish(ov->st, page, &d);
-	ov->st->page[page].state = PAGE_DIRTY;
+	page_set(&ov->st->page[page], PAGE_DIRTY);
 	page_list_push(ov->st, &ov->zeros, page);
 	overlay_forget_range(ov, block, count);
-	__atomic_store_n(&ov->store->full, false,
-			 __ATOMIC_RELAXED); /* there may be something to gain again */
+	__atomic_store_n(&ov->store->full, false, __ATOMIC_RELAXED); /* there may be something to gain again */
 	return 0;
 }
 
@@ -473,4 +484,40 @@ int overlay_unmap(struct overlay *ov, uint32_t block, uint32_t count)
 		ov->host.kick(ov, ov->host.arg);
 	pthread_mutex_unlock(&ov->lock);
 	return r;
+}
+
+/* --- what others may know --- */
+
+bool overlay_is_kept(const struct overlay *ov)
+{
+	return ov->keep;
+}
+
+bool overlay_is_fresh(const struct overlay *ov)
+{
+	return ov->fresh;
+}
+
+uint64_t overlay_size(const struct overlay *ov)
+{
+	return ov->size;
+}
+
+uint32_t overlay_place(const struct overlay *ov)
+{
+	return ov->place;
+}
+
+uint8_t overlay_sectors(struct overlay *ov, uint32_t block)
+{
+	const struct map_entry *e;
+	uint8_t sectors;
+
+	pthread_mutex_lock(&ov->lock);
+	e = map_get(&ov->map, block);
+	sectors = map_is_zero(&ov->map, block) ? 0xff : 0;
+	if (e)
+		sectors |= (uint8_t)((e->slot ? e->mask : 0) | (e->page ? ov->st->desc[e->page].mask : 0));
+	pthread_mutex_unlock(&ov->lock);
+	return sectors;
 }

@@ -9,14 +9,12 @@
 #ifndef BOOTWELL_OVERLAY_H
 #define BOOTWELL_OVERLAY_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tcmu-handler/error.h"
+#include "tcmu-handler/image/sentence.h"
 #include "tcmu-handler/iov.h"
 #include "tcmu-handler/map.h"
-#include "tcmu-handler/record.h"
 #include "tcmu-handler/staging.h"
 #include "tcmu-handler/store.h"
 
@@ -28,10 +26,10 @@ struct overlay;
 /* What the overlay needs of its surroundings. Called with the overlay's lock held: they only note
  * it down. */
 struct overlay_host {
-	void (*kick)(struct overlay *ov,
-		     void *arg); /* run overlay_work() on the engine thread, soon */
-	void (*pages)(struct overlay *ov,
-		      void *arg); /* pages may have become free, or an error has come up */
+	void (*kick)(struct overlay *ov, void *arg);  /* run overlay_work() on the engine thread, soon */
+	void (*pages)(struct overlay *ov, void *arg); /* pages may have become free, or an error has come up */
+	/* A block of the store, at this byte, is not what was written there. Without the lock. */
+	void (*damaged)(struct overlay *ov, uint64_t at, void *arg);
 	void *arg;
 };
 
@@ -52,7 +50,7 @@ struct overlay_flush {
 	struct overlay_flush *next;
 	void (*done)(struct overlay_flush *flush, int error); /* no lock held, any engine thread */
 	uint64_t target;                                      /* staging sequence number */
-	uint64_t batch; /* last one to wait for, once `written` */
+	uint64_t batch;                                       /* last one to wait for, once `written` */
 	bool written;
 	int error;
 };
@@ -65,7 +63,10 @@ struct run {
 	uint64_t at;      /* offset in the request, bytes */
 	uint64_t length;
 	uint64_t source; /* bytes: of the virtual disk, or of the store's file */
+	uint32_t check;  /* RUN_SLOT: of all blocks that it touches, overlay_run_whole() */
 };
+
+#define RUN_SLOT_MAX (256u << 10) /* bytes of a RUN_SLOT, about: it is read with one operation */
 
 #define RUNS_INLINE 8
 struct run_list {
@@ -74,56 +75,12 @@ struct run_list {
 	struct run few[RUNS_INLINE];
 };
 
-struct batch;
-
-struct overlay {
-	struct store *store;
-	struct staging *st;
-	struct overlay_host host;
-	uint32_t place;
-	uint64_t epoch;
-	uint64_t size;
-	bool keep;
-	bool fresh; /* it was empty when it was opened */
-
-	pthread_mutex_t lock; /* all below */
-	struct map map;
-	struct page_list dirty, zeros, clean; /* dirty and zeros in the order of seq */
-	/*
-	 * Slots that unmaps gave up, until their record is written; the first ones go with the
-	 * batches in flight, in their order. There is room for `released_reserve` more: the end of
-	 * a batch needs some, and must not need memory.
-	 */
-	uint32_t *released;
-	uint32_t n_released, released_room, released_taken, released_reserve;
-	struct batch *first, *last; /* in flight, in order */
-	unsigned int batches;
-	uint64_t next_batch, completed, durable;
-	uint32_t open_segment, open_used; /* SEGMENT_NONE */
-	uint64_t broken_seq; /* of the segment in which a batch failed last: the later ones there
-				count as failed */
-	struct overlay_flush *flushes;
-	struct store_sync sync;
-	uint64_t sync_batch;
-	bool syncing, write_all, cleaning;
-	bool starved;          /* found no segment; atomic */
-	bool retry;            /* try again although the last batch failed */
-	uint64_t first_failed; /* batches from this one on are verified when they are read back */
-	int error;             /* of the last batch; 0 when one succeeds */
-	uint64_t live_slots, slots_written, blocks_written;
-	struct batch *spare;
-
-	void *user; /* the engine's */
-	struct overlay *next_in_thread;
-};
-
 /*
  * Opens an overlay, after a reset if boot (discard) or reset (keep) differ from what the store
  * remembers. -ESTALE: it belongs to another generation; -ENODATA: its data went with a crash of the
  * machine while its client was running. Blocks; not on an engine thread.
  */
-int overlay_open(struct overlay **ret, const struct overlay_params *params,
-		 struct engine_error *err);
+int overlay_open(struct overlay **ret, const struct overlay_params *params, struct sentence *err);
 
 /* Frees it. What is still only in staging stays there, for the next overlay_open(). Nothing may be
  * in flight. */
@@ -133,9 +90,11 @@ void overlay_free(struct overlay *ov);
  * Copies what is in memory into dst, and lists the rest. -ENOMEM: nothing is listed. No lock is
  * needed by the caller. offset, length: bytes, multiples of 512, within the disk.
  */
-int overlay_read(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *dst,
-		 struct run_list *runs);
+int overlay_read(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *dst, struct run_list *runs);
 void overlay_run_done(struct overlay *ov, const struct run *run);
+/* Are these the blocks that were written? `data`: what was read of the store for a RUN_SLOT, whole blocks of 4 KiB from
+ * the one that `source` lies in. */
+bool overlay_run_whole(const struct run *run, const uint8_t *data);
 /* map_status() of `count` blocks from `block` on. */
 enum map_kind overlay_status(struct overlay *ov, uint32_t block, uint32_t count, uint32_t *ret_count);
 int run_list_add(struct run_list *runs, const struct run *run);
@@ -148,8 +107,7 @@ void run_list_done(struct run_list *runs);
  * -EDQUOT: the overlay has its share of pages, host.pages() tells; -ENOSPC: the store is full;
  * -EIO: the store has failed. src NULL: zeros. `at`: offset of the first byte in src.
  */
-int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src,
-		      uint64_t at);
+int64_t overlay_write(struct overlay *ov, uint64_t offset, uint64_t length, struct iov_pos *src, uint64_t at);
 
 /* The blocks read as zero from now on. 0, -EAGAIN, -ENOMEM, -ENOSPC, -EIO as above. */
 int overlay_unmap(struct overlay *ov, uint32_t block, uint32_t count);
@@ -159,9 +117,32 @@ int overlay_flush(struct overlay *ov, struct overlay_flush *flush);
 
 /* Engine thread: writes out what has to be, finishes flushes. `all`: everything that is dirty. */
 void overlay_work(struct overlay *ov, struct io_queue *q, bool all);
+/* The next overlay_work() writes out everything that is dirty; with `again` also if the last batch failed. */
+void overlay_write_all(struct overlay *ov, bool again);
 /* Nothing is in flight and nothing is dirty (or it cannot be written: *ret_error). */
 bool overlay_quiet(struct overlay *ov, int *ret_error);
-bool overlay_has_dirty(struct overlay *ov);
+/* Is there anything to write out? *ret_error: why the last batch failed, or 0. */
+bool overlay_has_dirty(struct overlay *ov, int *ret_error);
+/* It found no segment to write to, and waits for one. Any thread, no lock. */
+bool overlay_is_starved(const struct overlay *ov);
+/* No batch is in flight, and it does not wait for a segment. */
+bool overlay_is_idle(struct overlay *ov);
+
+bool overlay_is_kept(const struct overlay *ov);
+bool overlay_is_fresh(const struct overlay *ov);  /* it was empty when it was opened */
+uint64_t overlay_size(const struct overlay *ov);  /* bytes */
+uint32_t overlay_place(const struct overlay *ov); /* in the store */
+
+struct overlay_gauges {
+	uint64_t live_bytes;    /* in the store, that the map points at */
+	uint64_t zero_bytes;    /* that read as zero */
+	uint64_t written_bytes; /* to the store since it was opened, records included */
+	uint64_t memory;        /* bytes, overlay_memory() */
+};
+void overlay_gauges(struct overlay *ov, struct overlay_gauges *ret);
+/* Which of the block's eight sectors of 512 bytes are not the base's: a bit each, the first the lowest. */
+uint8_t overlay_sectors(struct overlay *ov, uint32_t block);
+
 /* Gives up to `want` clean pages back to the pool; how many it gave. */
 uint32_t overlay_reclaim(struct overlay *ov, uint32_t want);
 /*
@@ -170,21 +151,5 @@ uint32_t overlay_reclaim(struct overlay *ov, uint32_t want);
  */
 void overlay_clean(struct overlay *ov, struct io_queue *q, uint32_t segment);
 size_t overlay_memory(const struct overlay *ov);
-
-/* --- between the overlay's own files, lock held --- */
-uint32_t overlay_take_page(struct overlay *ov); /* 0: none */
-void overlay_drop_clean(struct overlay *ov, uint32_t page);
-void overlay_forget_range(struct overlay *ov, uint32_t block,
-			  uint32_t count); /* entries of an unmapped range */
-int overlay_reserve_released(struct overlay *ov, uint64_t count);
-void overlay_drop_slot(struct overlay *ov, uint32_t slot);
-/* A batch of nothing but zero entries; done() with the overlay's lock held when it has ended.
- * -errno: not begun. */
-struct overlay_restated {
-	void (*done)(struct overlay_restated *restated, int error);
-};
-int overlay_restate(struct overlay *ov, struct io_queue *q, const struct record_entry *entries,
-		    unsigned int count, struct overlay_restated *restated);
-int overlay_load(struct overlay *ov, struct engine_error *err);
 
 #endif

@@ -20,7 +20,8 @@
 #include <string.h>
 
 #include "tcmu-handler/crc32c.h"
-#include "tcmu-handler/overlay.h"
+#include "tcmu-handler/overlay_private.h"
+#include "tcmu-handler/trace.h"
 
 #define BATCHES_MAX 8
 
@@ -30,6 +31,7 @@ struct merge {
 	unsigned int entry;
 	uint32_t segment;
 	uint8_t *block;
+	uint32_t crc; /* that the block is to have */
 	struct merge *next;
 };
 
@@ -171,7 +173,7 @@ static void take_pages(struct overlay *ov, struct batch *b, unsigned int zeros, 
 		b->entry[b->zeros].count = st->desc[page].count;
 		b->entry[b->zeros].mask = 0;
 		page_list_remove(st, &ov->zeros, page);
-		st->page[page].state = PAGE_WRITING;
+		page_set(&st->page[page], PAGE_WRITING);
 		b->page[b->zeros++] = page;
 	}
 	for (uint32_t page = ov->dirty.head, next; page && b->data < data; page = next) {
@@ -181,7 +183,7 @@ static void take_pages(struct overlay *ov, struct batch *b, unsigned int zeros, 
 		if (st->page[page].older)
 			continue;
 		page_list_remove(st, &ov->dirty, page);
-		st->page[page].state = PAGE_WRITING;
+		page_set(&st->page[page], PAGE_WRITING);
 		b->entry[i].block = st->desc[page].block;
 		b->entry[i].count = 1;
 		b->page[i] = page;
@@ -210,9 +212,9 @@ static int prepare_merge(struct overlay *ov, struct batch *b, unsigned int i)
 		m->batch = b;
 		m->entry = i;
 		m->segment = store_segment_of(ov->store, e->slot);
+		m->crc = e->crc;
 		store_segment_pin(ov->store, m->segment);
-		io_op_single(&m->op, IO_READ, ov->store->fd, m->block, STORE_BLOCK,
-			     (uint64_t)e->slot * STORE_BLOCK);
+		io_op_single(&m->op, IO_READ, ov->store->fd, m->block, STORE_BLOCK, (uint64_t)e->slot * STORE_BLOCK);
 		m->next = b->merges;
 		b->merges = m;
 		b->merging++;
@@ -222,8 +224,7 @@ static int prepare_merge(struct overlay *ov, struct batch *b, unsigned int i)
 	if (map_is_zero(&ov->map, d->block) && !(e && e->slot)) {
 		for (unsigned int s = 0; s < 8; s++)
 			if (!(d->mask >> s & 1))
-				memset(staging_data(ov->st, b->page[i]) + s * OVERLAY_SECTOR, 0,
-				       OVERLAY_SECTOR);
+				memset(staging_data(ov->st, b->page[i]) + s * OVERLAY_SECTOR, 0, OVERLAY_SECTOR);
 		d->mask = 0xff;
 	}
 	return 0;
@@ -244,7 +245,8 @@ static void batch_write(struct batch *b)
 				   .batch = b->number,
 				   .position = (uint16_t)b->position,
 				   .zeros = (uint16_t)b->zeros,
-				   .data = (uint16_t)b->data};
+				   .data = (uint16_t)b->data,
+				   .home = record_home(b->segment)};
 	unsigned int n = 1;
 
 	memcpy(head.store, ov->store->uuid, 16);
@@ -272,13 +274,13 @@ static void batch_write(struct batch *b)
 	b->op.fd = ov->store->fd;
 	b->op.iov = b->iov;
 	b->op.iov_cnt = n;
-	b->op.offset =
-		((uint64_t)store_segment_block(ov->store, b->segment) + b->position) * STORE_BLOCK;
+	b->op.offset = ((uint64_t)store_segment_block(ov->store, b->segment) + b->position) * STORE_BLOCK;
 	b->op.sync = b->sync;
 	if (b->sync)
 		b->started_ns = store_now_ns();
 	b->op.done = write_done;
 	b->op.arg = b;
+	TRACE(batch_write, ov->place, b->number, b->zeros, b->data);
 	io_submit(b->q, &b->op);
 }
 
@@ -292,13 +294,17 @@ static void merge_done(struct io_op *op, int error)
 	uint8_t *mask = &ov->st->desc[page].mask;
 	uint8_t from = b->entry[m->entry].mask;
 
+	/* What has rotted on the disk is not given a new checksum. */
+	if (!error && crc32c_4k(m->block) != m->crc)
+		error = -EUCLEAN;
+	if (error == -EUCLEAN)
+		ov->host.damaged(ov, m->op.offset, ov->host.arg);
 	pthread_mutex_lock(&ov->lock);
 	if (error)
 		b->error = error;
 	for (unsigned int s = 0; !error && s < 8; s++)
 		if ((from & ~*mask) >> s & 1)
-			memcpy(data + s * OVERLAY_SECTOR, m->block + s * OVERLAY_SECTOR,
-			       OVERLAY_SECTOR);
+			memcpy(data + s * OVERLAY_SECTOR, m->block + s * OVERLAY_SECTOR, OVERLAY_SECTOR);
 	if (!error)
 		*mask |= from;
 	pthread_mutex_unlock(&ov->lock);
@@ -337,8 +343,8 @@ static void begin_batch(struct overlay *ov, struct io_queue *q, struct batch *b)
  */
 static bool flushes_alone(const struct overlay *ov, const struct batch *b)
 {
-	return ov->keep && ov->flushes && !ov->dirty.count && !ov->zeros.count &&
-	       ov->batches == 1 && ov->durable == b->number - 1 && !ov->syncing &&
+	return ov->keep && ov->flushes && !ov->dirty.count && !ov->zeros.count && ov->batches == 1 &&
+	       ov->durable == b->number - 1 && !ov->syncing &&
 	       __atomic_load_n(&ov->store->writing, __ATOMIC_RELAXED) == 1 &&
 	       !__atomic_load_n(&ov->store->syncing, __ATOMIC_RELAXED);
 }
@@ -386,7 +392,7 @@ void overlay_drop_slot(struct overlay *ov, uint32_t slot)
 }
 
 /* The page is in the store at `slot`. */
-static void page_written(struct overlay *ov, uint32_t page, uint32_t slot)
+static void page_written(struct overlay *ov, uint32_t page, uint32_t slot, uint32_t crc)
 {
 	struct staging *st = ov->st;
 	struct page *p = &st->page[page];
@@ -404,13 +410,14 @@ static void page_written(struct overlay *ov, uint32_t page, uint32_t slot)
 		overlay_drop_slot(ov, e->slot);
 	e->slot = slot;
 	e->mask = st->desc[page].mask;
+	e->crc = crc;
 	if (e->page != page) {
 		st->page[p->newer].older = 0;
 		staging_put(st, page);
 		return;
 	}
 	__atomic_store_n(&st->desc[page].seq, 0, __ATOMIC_RELEASE);
-	p->state = PAGE_CLEAN;
+	page_set(p, PAGE_CLEAN);
 	page_list_push(st, &ov->clean, page);
 }
 
@@ -418,7 +425,7 @@ static void batch_succeeded(struct overlay *ov, struct batch *b)
 {
 	struct store *s = ov->store;
 	uint32_t slot = store_segment_block(s, b->segment) + b->position + 1;
-	struct segment *seg = &s->segment[b->segment];
+	struct store_segment *seg = &s->segment[b->segment];
 
 	pthread_mutex_lock(&s->lock);
 	seg->live += b->data;
@@ -430,13 +437,12 @@ static void batch_succeeded(struct overlay *ov, struct batch *b)
 	for (unsigned int i = 0; !b->restated && i < b->zeros; i++)
 		staging_put(ov->st, b->page[i]);
 	for (unsigned int i = 0; i < b->data; i++)
-		page_written(ov, b->page[b->zeros + i], slot + i);
+		page_written(ov, b->page[b->zeros + i], slot + i, b->entry[b->zeros + i].crc);
 	for (uint32_t i = 0; i < b->n_released; i++)
 		overlay_drop_slot(ov, ov->released[i]);
 	ov->n_released -= b->n_released;
 	if (b->n_released)
-		memmove(ov->released, ov->released + b->n_released,
-			ov->n_released * sizeof(*ov->released));
+		memmove(ov->released, ov->released + b->n_released, ov->n_released * sizeof(*ov->released));
 	ov->slots_written += b->data;
 	ov->blocks_written += b->data + 1;
 	ov->error = 0;
@@ -454,7 +460,7 @@ static void page_back(struct overlay *ov, uint32_t page, struct page_list *list)
 		staging_put(st, page);
 		return;
 	}
-	p->state = PAGE_DIRTY;
+	page_set(p, PAGE_DIRTY);
 	page_list_push_front(st, list, page);
 	__atomic_add_fetch(&ov->store->promised, 1, __ATOMIC_RELAXED);
 }
@@ -527,8 +533,7 @@ static void end_batches(struct overlay *ov)
 		ov->completed = b->number;
 		store_segment_drop(ov->store, b->segment, 1, 0, 0);
 		if (b->restated)
-			b->restated->done(b->restated,
-					  b->error || b->segment_seq == ov->broken_seq ? -EIO : 0);
+			b->restated->done(b->restated, b->error || b->segment_seq == ov->broken_seq ? -EIO : 0);
 		while (b->merges) {
 			struct merge *m = b->merges;
 
@@ -548,6 +553,7 @@ static void batch_ended(struct batch *b, int error)
 	struct overlay *ov = b->ov;
 	struct io_queue *q = b->q;
 
+	TRACE(batch_end, ov->place, b->number, error);
 	pthread_mutex_lock(&ov->lock);
 	b->ended = true;
 	b->error = error;
@@ -577,8 +583,8 @@ static void batch_start(struct batch *b)
 	}
 }
 
-int overlay_restate(struct overlay *ov, struct io_queue *q, const struct record_entry *entries,
-		    unsigned int count, struct overlay_restated *restated)
+int overlay_restate(struct overlay *ov, struct io_queue *q, const struct record_entry *entries, unsigned int count,
+		    struct overlay_restated *restated)
 {
 	struct batch *b = batch_new(ov);
 	unsigned int none = 0;
@@ -622,11 +628,8 @@ static struct overlay_flush *ended_flushes(struct overlay *ov, bool *ret_sync)
 			f->batch = ov->next_batch - 1;
 		}
 		/* Tried, failed, and nothing under way that could help. */
-		f->error = error                                                    ? error
-			   : !f->written && ov->error && !ov->batches && !ov->retry ? ov->error
-										    : 0;
-		if (f->error || (f->written && ov->completed >= f->batch &&
-				 (!ov->keep || ov->durable >= f->batch))) {
+		f->error = error ? error : !f->written && ov->error && !ov->batches && !ov->retry ? ov->error : 0;
+		if (f->error || (f->written && ov->completed >= f->batch && (!ov->keep || ov->durable >= f->batch))) {
 			*p = f->next;
 			f->next = ended;
 			ended = f;
@@ -701,8 +704,7 @@ static bool more_to_write(const struct overlay *ov)
 	for (const struct overlay_flush *f = ov->flushes; f; f = f->next)
 		if (!f->written)
 			return true;
-	return promised > ov->st->pages / 4 * 3 ||
-	       (ov->dirty.count >= RECORD_ENTRIES && promised > ov->st->pages / 2);
+	return promised > ov->st->pages / 4 * 3 || (ov->dirty.count >= RECORD_ENTRIES && promised > ov->st->pages / 2);
 }
 
 static void write_out(struct overlay *ov, struct io_queue *q)
@@ -768,20 +770,54 @@ bool overlay_quiet(struct overlay *ov, int *ret_error)
 	return quiet;
 }
 
-bool overlay_has_dirty(struct overlay *ov)
+bool overlay_has_dirty(struct overlay *ov, int *ret_error)
 {
 	bool dirty;
 
 	pthread_mutex_lock(&ov->lock);
 	dirty = ov->dirty.count || ov->zeros.count;
+	*ret_error = ov->error;
 	pthread_mutex_unlock(&ov->lock);
 	return dirty;
+}
+
+void overlay_write_all(struct overlay *ov, bool again)
+{
+	pthread_mutex_lock(&ov->lock);
+	ov->write_all = true;
+	ov->retry |= again;
+	pthread_mutex_unlock(&ov->lock);
+}
+
+bool overlay_is_starved(const struct overlay *ov)
+{
+	return __atomic_load_n(&ov->starved, __ATOMIC_RELAXED);
+}
+
+bool overlay_is_idle(struct overlay *ov)
+{
+	bool idle;
+
+	pthread_mutex_lock(&ov->lock);
+	idle = !ov->batches && !overlay_is_starved(ov);
+	pthread_mutex_unlock(&ov->lock);
+	return idle;
 }
 
 size_t overlay_memory(const struct overlay *ov)
 {
 	return sizeof(*ov) + ov->map.bytes + ov->released_room * sizeof(*ov->released) +
 	       (ov->spare ? sizeof(struct batch) + STORE_BLOCK : 0);
+}
+
+void overlay_gauges(struct overlay *ov, struct overlay_gauges *ret)
+{
+	pthread_mutex_lock(&ov->lock);
+	ret->live_bytes = ov->live_slots * STORE_BLOCK;
+	ret->zero_bytes = (uint64_t)ov->map.zero_blocks * OVERLAY_BLOCK;
+	ret->written_bytes = ov->blocks_written * STORE_BLOCK;
+	ret->memory = overlay_memory(ov);
+	pthread_mutex_unlock(&ov->lock);
 }
 
 void overlay_free(struct overlay *ov)
@@ -795,13 +831,12 @@ void overlay_free(struct overlay *ov)
 	while (ov->clean.head)
 		overlay_reclaim(ov, UINT32_MAX);
 	/* What could not be written stays in staging. */
-	for (struct page_list *list = &ov->dirty; list;
-	     list = list == &ov->dirty ? &ov->zeros : NULL)
+	for (struct page_list *list = &ov->dirty; list; list = list == &ov->dirty ? &ov->zeros : NULL)
 		while (list->head) {
 			uint32_t page = list->head;
 
 			page_list_remove(st, list, page);
-			st->page[page].state = PAGE_ORPHAN;
+			page_set(&st->page[page], PAGE_ORPHAN);
 			store_unpromise(ov->store, 1);
 		}
 	store_place_release(ov->store, ov->place);

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "tcmu-handler/crc32c.h"
-#include "tcmu-handler/overlay.h"
+#include "tcmu-handler/overlay_private.h"
 
 #define BATCHES_AT_ONCE 64 /* of zero entries */
 
@@ -98,8 +98,7 @@ static int restate_run(struct cleaning *c, uint32_t block, uint32_t count, uint3
 		if (!e->slot) {
 			/* Only in memory; if it is on its way, this could come out behind it and
 			 * undo it. */
-			if (ov->st->page[e->page].state == PAGE_WRITING ||
-			    ov->st->page[e->page].older)
+			if (ov->st->page[e->page].state == PAGE_WRITING || ov->st->page[e->page].older)
 				return -EAGAIN;
 			continue;
 		}
@@ -128,16 +127,12 @@ static int restate_range(struct cleaning *c, uint32_t block, uint32_t count)
 }
 
 /* A block of the segment that the map points at becomes dirty again. */
-static int move_block(struct cleaning *c, const struct record_entry *entry, uint32_t slot,
-		      const uint8_t *data)
+static int move_block(struct cleaning *c, const struct record_entry *entry, uint32_t slot, const uint8_t *data)
 {
 	struct overlay *ov = c->ov;
 	struct staging *st = ov->st;
-	struct staging_desc d = {.epoch = ov->epoch,
-				 .block = entry->block,
-				 .count = 1,
-				 .mask = entry->mask,
-				 .type = STAGING_DATA};
+	struct staging_desc d = {
+		.epoch = ov->epoch, .block = entry->block, .count = 1, .mask = entry->mask, .type = STAGING_DATA};
 	struct map_entry *e = map_get(&ov->map, entry->block);
 	uint32_t page;
 
@@ -151,7 +146,7 @@ static int move_block(struct cleaning *c, const struct record_entry *entry, uint
 		d.mask = st->desc[page].mask;
 	} else {
 		/* What has rotted on the disk is not given a new checksum. */
-		if (crc32c_4k(data) != entry->crc)
+		if (crc32c_4k(data) != entry->crc || entry->crc != e->crc)
 			return -EIO;
 		page = overlay_take_page(ov);
 		if (!page)
@@ -160,7 +155,7 @@ static int move_block(struct cleaning *c, const struct record_entry *entry, uint
 	}
 	__atomic_add_fetch(&ov->store->promised, 1, __ATOMIC_RELAXED);
 	staging_publish(st, page, &d);
-	st->page[page].state = PAGE_DIRTY;
+	page_set(&st->page[page], PAGE_DIRTY);
 	page_list_push(st, &ov->dirty, page);
 	e->page = page;
 	c->moved++;
@@ -178,10 +173,9 @@ static int walk(struct cleaning *c)
 	for (uint32_t at = 0; at < s->segment[c->segment].used && !r;) {
 		struct record_head head;
 
-		if (record_decode(c->buffer + (size_t)at * STORE_BLOCK, s->uuid, &head, entries) <
-			    0 ||
-		    head.epoch != ov->epoch || head.segment != s->segment[c->segment].seq ||
-		    head.position != at || at + 1u + head.data > s->segment_blocks)
+		if (record_decode(c->buffer + (size_t)at * STORE_BLOCK, s->uuid, &head, entries) < 0 ||
+		    head.epoch != ov->epoch || head.segment != s->segment[c->segment].seq || head.position != at ||
+		    (head.home && head.home != record_home(c->segment)) || at + 1u + head.data > s->segment_blocks)
 			return -EIO;
 		for (unsigned int i = 0; i < head.zeros && !r; i++)
 			r = restate_range(c, entries[i].block, entries[i].count);

@@ -13,19 +13,22 @@
  * staging comes on top, in the order of its sequence numbers.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tcmu-handler/crc32c.h"
-#include "tcmu-handler/overlay.h"
+#include "tcmu-handler/overlay_private.h"
 
-#define DEPTH 16
+#define DEPTH  16
+#define BEHIND 16 /* blocks read at a time behind the end of a walk */
 
 /* A batch that was found; entries behind it in memory. */
 struct found {
 	uint64_t number;
 	uint32_t segment, position;
 	uint16_t zeros, data;
+	bool stray; /* behind the end of the walk of its segment */
 	struct record_entry *entries;
 };
 
@@ -36,6 +39,8 @@ struct loader {
 	uint32_t count, room;
 	uint32_t next_segment;
 	uint64_t durable, newest;
+	bool blotted;          /* something; not durable yet */
+	uint32_t lost_segment; /* in which something is missing; SEGMENT_NONE */
 	int error;
 };
 
@@ -43,13 +48,15 @@ struct walk {
 	struct io_op op;
 	struct loader *ld;
 	uint32_t segment, position;
-	uint8_t *block;
+	uint32_t count; /* blocks that are read: 1, or more behind the end */
+	bool behind;    /* the end: looking for strays */
+	uint8_t *block; /* room for BEHIND */
 };
 
 static void walk_next_segment(struct walk *w);
 
-static int keep_batch(struct loader *ld, const struct record_head *head,
-		      const struct record_entry *entries, uint32_t segment)
+static int keep_batch(struct loader *ld, const struct record_head *head, const struct record_entry *entries,
+		      uint32_t segment, bool stray)
 {
 	size_t n = (size_t)head->zeros + head->data;
 	struct found *f;
@@ -67,6 +74,7 @@ static int keep_batch(struct loader *ld, const struct record_head *head,
 	f->number = head->batch;
 	f->segment = segment;
 	f->position = head->position;
+	f->stray = stray;
 	f->zeros = head->zeros;
 	f->data = head->data;
 	f->entries = malloc(n * sizeof(*entries) + 1);
@@ -81,20 +89,60 @@ static int keep_batch(struct loader *ld, const struct record_head *head,
 	return 0;
 }
 
-static void walk_read(struct walk *w)
+static void walk_read(struct walk *w, uint32_t count)
 {
 	const struct store *s = w->ld->ov->store;
 
-	io_op_single(&w->op, IO_READ, s->fd, w->block, STORE_BLOCK,
+	w->count = count;
+	io_op_single(&w->op, IO_READ, s->fd, w->block, (size_t)count * STORE_BLOCK,
 		     ((uint64_t)store_segment_block(s, w->segment) + w->position) * STORE_BLOCK);
 	io_submit(w->ld->q, &w->op);
+}
+
+/* The record of this overlay and segment, at this very place. */
+static bool decode_at(const struct walk *w, const uint8_t *block, uint32_t position, struct record_head *ret,
+		      struct record_entry *entries)
+{
+	const struct store *s = w->ld->ov->store;
+
+	return !record_decode(block, s->uuid, ret, entries) && ret->epoch == w->ld->ov->epoch &&
+	       ret->segment == s->segment[w->segment].seq && ret->position == position &&
+	       (!ret->home || ret->home == record_home(w->segment)) && position + 1u + ret->data <= s->segment_blocks;
+}
+
+/* Reads on to the end of the segment, or to the next one when there is nothing to look for. */
+static void walk_behind(struct walk *w)
+{
+	uint32_t blocks = w->ld->ov->store->segment_blocks, left = blocks - w->position;
+
+	/* One that was filled has no room for another batch. */
+	if (!w->behind && left <= blocks / 32 + 1) {
+		walk_next_segment(w);
+		return;
+	}
+	w->behind = true;
+	if (left)
+		walk_read(w, left < BEHIND ? left : BEHIND);
+	else
+		walk_next_segment(w);
+}
+
+static void behind_done(struct walk *w)
+{
+	struct record_entry entries[RECORD_ENTRIES];
+	struct record_head head;
+
+	for (uint32_t i = 0; i < w->count && !w->ld->error; i++)
+		if (decode_at(w, w->block + (size_t)i * STORE_BLOCK, w->position + i, &head, entries) && head.home)
+			w->ld->error = keep_batch(w->ld, &head, entries, w->segment, true);
+	w->position += w->count;
+	walk_behind(w);
 }
 
 static void walk_done(struct io_op *op, int error)
 {
 	struct walk *w = op->arg;
 	struct loader *ld = w->ld;
-	struct store *s = ld->ov->store;
 	struct record_entry entries[RECORD_ENTRIES];
 	struct record_head head;
 
@@ -102,22 +150,24 @@ static void walk_done(struct io_op *op, int error)
 		ld->error = error;
 		return;
 	}
-	if (record_decode(w->block, s->uuid, &head, entries) < 0 || head.epoch != ld->ov->epoch ||
-	    head.segment != s->segment[w->segment].seq || head.position != w->position ||
-	    head.position + 1u + head.data > s->segment_blocks) {
-		walk_next_segment(w);
+	if (w->behind) {
+		behind_done(w);
 		return;
 	}
-	error = keep_batch(ld, &head, entries, w->segment);
+	if (!decode_at(w, w->block, w->position, &head, entries)) {
+		walk_behind(w);
+		return;
+	}
+	error = keep_batch(ld, &head, entries, w->segment, false);
 	if (error) {
 		ld->error = error;
 		return;
 	}
 	w->position += 1u + head.data;
-	if (w->position >= s->segment_blocks)
+	if (w->position >= ld->ov->store->segment_blocks)
 		walk_next_segment(w);
 	else
-		walk_read(w);
+		walk_read(w, 1);
 }
 
 static void walk_next_segment(struct walk *w)
@@ -128,14 +178,15 @@ static void walk_next_segment(struct walk *w)
 		return;
 	w->segment = ld->next_segment;
 	w->position = 0;
+	w->behind = false;
 	ld->next_segment = ld->ov->store->segment[w->segment].next;
-	walk_read(w);
+	walk_read(w, 1);
 }
 
 static int walk_all(struct loader *ld)
 {
 	struct walk *walks = calloc(DEPTH, sizeof(*walks));
-	uint8_t *blocks = aligned_alloc(STORE_BLOCK, (size_t)DEPTH * STORE_BLOCK);
+	uint8_t *blocks = aligned_alloc(STORE_BLOCK, (size_t)DEPTH * BEHIND * STORE_BLOCK);
 
 	if (!walks || !blocks) {
 		free(walks);
@@ -145,7 +196,7 @@ static int walk_all(struct loader *ld)
 	ld->next_segment = ld->ov->store->place[ld->ov->place].first_segment;
 	for (unsigned int i = 0; i < DEPTH; i++) {
 		walks[i].ld = ld;
-		walks[i].block = blocks + (size_t)i * STORE_BLOCK;
+		walks[i].block = blocks + (size_t)i * BEHIND * STORE_BLOCK;
 		walks[i].op.done = walk_done;
 		walks[i].op.arg = &walks[i];
 		walk_next_segment(&walks[i]);
@@ -178,10 +229,8 @@ static int by_number(const void *a, const void *b)
 static int verify(struct loader *ld, const struct found *f, uint8_t *buffer)
 {
 	const struct store *s = ld->ov->store;
-	uint64_t at =
-		((uint64_t)store_segment_block(s, f->segment) + f->position + 1) * STORE_BLOCK;
-	int r = f->data ? io_sync(ld->q, IO_READ, s->fd, buffer, (size_t)f->data * STORE_BLOCK, at)
-			: 0;
+	uint64_t at = ((uint64_t)store_segment_block(s, f->segment) + f->position + 1) * STORE_BLOCK;
+	int r = f->data ? io_sync(ld->q, IO_READ, s->fd, buffer, (size_t)f->data * STORE_BLOCK, at) : 0;
 
 	if (r < 0)
 		return r;
@@ -191,13 +240,14 @@ static int verify(struct loader *ld, const struct found *f, uint8_t *buffer)
 	return 1;
 }
 
-static int blot_out(struct loader *ld, const struct found *f, uint8_t *buffer)
+static int blot_out(struct loader *ld, uint32_t segment, uint32_t position, uint8_t *buffer)
 {
 	const struct store *s = ld->ov->store;
 
 	memset(buffer, 0, STORE_BLOCK);
+	ld->blotted = true;
 	return io_sync(ld->q, IO_WRITE, s->fd, buffer, STORE_BLOCK,
-		       ((uint64_t)store_segment_block(s, f->segment) + f->position) * STORE_BLOCK);
+		       ((uint64_t)store_segment_block(s, segment) + position) * STORE_BLOCK);
 }
 
 /* Takes out what is not whole, and what stands behind it in the same segment. */
@@ -213,7 +263,7 @@ static int verify_all(struct loader *ld)
 		struct found *f = &ld->found[i];
 
 		if (f->segment != broken) {
-			r = f->number > ld->durable ? verify(ld, f, buffer) : 1;
+			r = f->number <= ld->durable ? 1 : f->stray ? 0 : verify(ld, f, buffer);
 			if (r == 1) {
 				struct found keep = *f;
 
@@ -222,10 +272,14 @@ static int verify_all(struct loader *ld)
 				continue;
 			}
 			broken = f->segment;
-			if (!r)
-				r = blot_out(ld, f, buffer);
 		}
+		/* Each of them: one that is left behind a hole would look like one that got lost. */
+		if (r >= 0)
+			r = blot_out(ld, f->segment, f->position, buffer);
 	}
+	/* Before anything new is durable by itself (io_op.sync), which would make numbers up to it count. */
+	if (r >= 0 && ld->blotted)
+		r = io_sync(ld->q, IO_FDATASYNC, ld->ov->store->fd, NULL, 0, 0);
 	/* What was swapped behind `good` is freed with the rest. */
 	for (uint32_t i = good; i < ld->count; i++)
 		free(ld->found[i].entries);
@@ -253,6 +307,7 @@ static int replay_data(struct overlay *ov, const struct record_entry *entry, uin
 	}
 	e->slot = slot;
 	e->mask = entry->mask;
+	e->crc = entry->crc;
 	ov->store->segment[store_segment_of(ov->store, slot)].live++;
 	ov->live_slots++;
 	return 0;
@@ -268,8 +323,7 @@ static void replay_gone(void *arg, const struct map_entry *e)
 
 static int replay_zero(struct overlay *ov, const struct record_entry *entry)
 {
-	if (!entry->count || entry->block >= ov->map.blocks ||
-	    entry->count > ov->map.blocks - entry->block)
+	if (!entry->count || entry->block >= ov->map.blocks || entry->count > ov->map.blocks - entry->block)
 		return -EUCLEAN;
 	map_remove_range(&ov->map, entry->block, entry->count, replay_gone, ov);
 	return map_zero(&ov->map, entry->block, entry->count);
@@ -285,11 +339,11 @@ static int replay(struct loader *ld)
 		qsort(ld->found, ld->count, sizeof(*ld->found), by_number);
 	for (uint32_t i = 0; i < ld->count && !r; i++) {
 		const struct found *f = &ld->found[i];
-		struct segment *seg = &s->segment[f->segment];
+		struct store_segment *seg = &s->segment[f->segment];
 		uint32_t slot = store_segment_block(s, f->segment) + f->position + 1;
 
-		seg->zeros += f->zeros;
-		if (seg->used < f->position + 1u + f->data)
+		seg->zeros += f->stray ? 0 : f->zeros;
+		if (!f->stray && seg->used < f->position + 1u + f->data)
 			seg->used = f->position + 1u + f->data;
 		for (unsigned int k = 0; k < f->zeros && !r; k++)
 			r = replay_zero(ov, &f->entries[k]);
@@ -297,6 +351,32 @@ static int replay(struct loader *ld)
 			r = replay_data(ov, &f->entries[f->zeros + k], slot + k);
 	}
 	return r;
+}
+
+/*
+ * Strays are records that the walk of their segment did not come to, because something in front of them is not a
+ * record. If that is a batch that a crash has prevented, none of them was durable, and verify_all() took them out. The
+ * others were: then the segment had been given up, all of it, and was being used again when the machine or the process
+ * stopped; or else something has been lost that was to be kept, which shows in one of them that still counts.
+ */
+static int look_at_strays(struct loader *ld)
+{
+	const struct overlay *ov = ld->ov;
+
+	for (uint32_t i = 0; i < ld->count; i++) {
+		const struct found *f = &ld->found[i];
+		uint32_t slot = store_segment_block(ov->store, f->segment) + f->position + 1;
+
+		for (unsigned int k = 0; f->stray && k < f->data; k++) {
+			const struct map_entry *e = map_get(&ov->map, f->entries[f->zeros + k].block);
+
+			if (e && e->slot == slot + k) {
+				ld->lost_segment = f->segment;
+				return -EUCLEAN;
+			}
+		}
+	}
+	return 0;
 }
 
 /* --- staging --- */
@@ -361,10 +441,10 @@ static int adopt(struct overlay *ov, uint32_t page)
 		staging_put(st, page); /* not from us */
 		return 0;
 	}
-	st->page[page].state = PAGE_DIRTY;
+	page_set(&st->page[page], PAGE_DIRTY);
 	r = d->type == STAGING_ZERO ? adopt_zero(ov, page) : adopt_data(ov, page);
 	if (r < 0)
-		st->page[page].state = PAGE_ORPHAN;
+		page_set(&st->page[page], PAGE_ORPHAN);
 	else
 		__atomic_add_fetch(&ov->store->promised, 1, __ATOMIC_RELAXED);
 	return r;
@@ -378,7 +458,7 @@ static int take_orphans(struct staging *st, uint64_t epoch, struct overlay *ov)
 	int r = 0;
 
 	for (uint32_t page = 1; page < st->pages; page++)
-		n += st->page[page].state == PAGE_ORPHAN && st->desc[page].epoch == epoch;
+		n += page_is_orphan(&st->page[page]) && st->desc[page].epoch == epoch;
 	if (!n)
 		return 0;
 	list = malloc(n * sizeof(*list));
@@ -386,7 +466,7 @@ static int take_orphans(struct staging *st, uint64_t epoch, struct overlay *ov)
 		return -ENOMEM;
 	n = 0;
 	for (uint32_t page = 1; page < st->pages; page++)
-		if (st->page[page].state == PAGE_ORPHAN && st->desc[page].epoch == epoch) {
+		if (page_is_orphan(&st->page[page]) && st->desc[page].epoch == epoch) {
 			list[n].seq = st->desc[page].seq;
 			list[n++].page = page;
 		}
@@ -403,15 +483,15 @@ static int take_orphans(struct staging *st, uint64_t epoch, struct overlay *ov)
 
 /* --- opening --- */
 
-int overlay_load(struct overlay *ov, struct engine_error *err)
+int overlay_load(struct overlay *ov, struct sentence *err)
 {
-	struct loader ld = {.ov = ov};
+	struct loader ld = {.ov = ov, .lost_segment = SEGMENT_NONE};
 	uint32_t segment;
 	int r;
 
 	for (segment = ov->store->place[ov->place].first_segment; segment != SEGMENT_NONE;
 	     segment = ov->store->segment[segment].next) {
-		struct segment *seg = &ov->store->segment[segment];
+		struct store_segment *seg = &ov->store->segment[segment];
 
 		seg->live = seg->zeros = seg->used = seg->pins = 0;
 	}
@@ -422,17 +502,25 @@ int overlay_load(struct overlay *ov, struct engine_error *err)
 		r = verify_all(&ld);
 	if (!r)
 		r = replay(&ld);
+	if (!r)
+		r = look_at_strays(&ld);
 	for (uint32_t i = 0; i < ld.count; i++)
 		free(ld.found[i].entries);
 	free(ld.found);
 	io_queue_free(ld.q);
+	if (ld.lost_segment != SEGMENT_NONE)
+		return sentence_fail(
+			err, r,
+			"The write-back is damaged: of what had been made durable something is missing from the "
+			"store at byte %llu and behind it. Look at the disk under the store, and reset the client.",
+			(unsigned long long)store_segment_block(ov->store, ld.lost_segment) * STORE_BLOCK);
 	if (!r)
 		r = take_orphans(ov->st, ov->epoch, ov);
 	if (r < 0)
-		return engine_fail(err, r,
-				   "The write-back cannot be read back from the store: %s; reset "
-				   "the client to drop it.",
-				   strerror(-r));
+		return sentence_fail(err, r,
+				     "The write-back cannot be read back from the store: %s; reset "
+				     "the client to drop it.",
+				     strerror(-r));
 	ov->next_batch = ld.newest + 1;
 	ov->completed = ld.newest;
 	ov->durable = ld.durable;
@@ -446,12 +534,10 @@ int overlay_load(struct overlay *ov, struct engine_error *err)
 	return 0;
 }
 
-static int check_known(struct overlay *ov, const struct overlay_params *p, bool *ret_reset,
-		       struct engine_error *err)
+static int check_known(struct overlay *ov, const struct overlay_params *p, bool *ret_reset, struct sentence *err)
 {
 	const struct store_header *h = &ov->store->place[ov->place].header;
-	bool lost = h->epoch && h->mode == STORE_DISCARD &&
-		    memcmp(h->machine_boot, ov->store->machine_boot, 16);
+	bool lost = h->epoch && h->mode == STORE_DISCARD && memcmp(h->machine_boot, ov->store->machine_boot, 16);
 
 	*ret_reset = true;
 	if (!h->epoch || memcmp(h->reset, p->reset, 16))
@@ -459,31 +545,35 @@ static int check_known(struct overlay *ov, const struct overlay_params *p, bool 
 	if ((!p->keep || h->mode == STORE_DISCARD) && memcmp(h->boot, p->boot, 16))
 		return 0;
 	*ret_reset = false;
+	if (ov->store->place[ov->place].epoch_twice)
+		return sentence_fail(
+			err, -EUCLEAN,
+			"The write-back store is damaged: two disks claim the same data there, of which this "
+			"is one; reset the client.");
 	if (lost)
-		return engine_fail(err, -ENODATA,
-				   "The server itself was restarted, and with it went what this PC "
-				   "had written since it booted; restart the PC.");
+		return sentence_fail(err, -ENODATA,
+				     "The server itself was restarted, and with it went what this PC "
+				     "had written since it booted; restart the PC.");
 	if (strcmp(h->generation, p->generation)) {
 		if (!p->keep)
-			return engine_fail(err, -ESTALE,
-					   "The PC booted from \"%s\" and the disk is now \"%s\"; "
-					   "restart the PC.",
-					   h->generation, p->generation);
-		return engine_fail(err, -ESTALE,
-				   "The kept write-back belongs to \"%s\" and cannot be laid over "
-				   "\"%s\"; give the client the old generation, or reset it.",
-				   h->generation, p->generation);
+			return sentence_fail(err, -ESTALE,
+					     "The PC booted from \"%s\" and the disk is now \"%s\"; "
+					     "restart the PC.",
+					     h->generation, p->generation);
+		return sentence_fail(err, -ESTALE,
+				     "The kept write-back belongs to \"%s\" and cannot be laid over "
+				     "\"%s\"; give the client the old generation, or reset it.",
+				     h->generation, p->generation);
 	}
 	if (h->size != p->size)
-		return engine_fail(err, -ESTALE,
-				   "The write-back belongs to a disk of %llu bytes and this one "
-				   "has %llu; reset the client.",
-				   (unsigned long long)h->size, (unsigned long long)p->size);
+		return sentence_fail(err, -ESTALE,
+				     "The write-back belongs to a disk of %llu bytes and this one "
+				     "has %llu; reset the client.",
+				     (unsigned long long)h->size, (unsigned long long)p->size);
 	return 0;
 }
 
-static void fill_header(struct store_header *h, const struct overlay_params *p,
-			const struct store *s, uint64_t epoch)
+static void fill_header(struct store_header *h, const struct overlay_params *p, const struct store *s, uint64_t epoch)
 {
 	memset(h, 0, sizeof(*h));
 	memcpy(h->uuid, p->uuid, 16);
@@ -497,7 +587,7 @@ static void fill_header(struct store_header *h, const struct overlay_params *p,
 }
 
 /* Makes the overlay that the parameters ask for of the place. */
-static int open_place(struct overlay *ov, const struct overlay_params *p, struct engine_error *err)
+static int open_place(struct overlay *ov, const struct overlay_params *p, struct sentence *err)
 {
 	struct store *s = ov->store;
 	struct store_header *old = &s->place[ov->place].header, header;
@@ -520,29 +610,27 @@ static int open_place(struct overlay *ov, const struct overlay_params *p, struct
 			take_orphans(ov->st, old_epoch, NULL);
 	}
 	if (r < 0)
-		return engine_fail(err, r, "The write-back store cannot be written: %s.",
-				   strerror(-r));
+		return sentence_fail(err, r, "The write-back store cannot be written: %s.", strerror(-r));
 	return reset ? 0 : overlay_load(ov, err);
 }
 
-int overlay_open(struct overlay **ret, const struct overlay_params *p, struct engine_error *err)
+int overlay_open(struct overlay **ret, const struct overlay_params *p, struct sentence *err)
 {
 	struct overlay *ov;
 	uint64_t blocks = (p->size + OVERLAY_BLOCK - 1) / OVERLAY_BLOCK;
 	int r;
 
 	if (!p->size || p->size % OVERLAY_SECTOR || blocks > MAP_BLOCKS_MAX)
-		return engine_fail(err, -EFBIG,
-				   "A disk of %llu bytes cannot have a write-back: the most is 16 "
-				   "TiB, in sectors of 512 bytes.",
-				   (unsigned long long)p->size);
+		return sentence_fail(err, -EFBIG,
+				     "A disk of %llu bytes cannot have a write-back: the most is 16 "
+				     "TiB, in sectors of 512 bytes.",
+				     (unsigned long long)p->size);
 	if (strlen(p->generation) > STORE_GENERATION_MAX)
-		return engine_fail(err, -EINVAL,
-				   "The name of the generation is longer than %u bytes.",
-				   STORE_GENERATION_MAX);
+		return sentence_fail(err, -EINVAL, "The name of the generation is longer than %u bytes.",
+				     STORE_GENERATION_MAX);
 	ov = calloc(1, sizeof(*ov));
 	if (!ov)
-		return engine_fail(err, -ENOMEM, "There is no memory for the disk.");
+		return sentence_fail(err, -ENOMEM, "There is no memory for the disk.");
 	ov->store = p->store;
 	ov->st = p->staging;
 	ov->host = p->host;
@@ -554,7 +642,7 @@ int overlay_open(struct overlay **ret, const struct overlay_params *p, struct en
 	pthread_mutex_init(&ov->lock, NULL);
 	r = map_init(&ov->map, (uint32_t)blocks);
 	if (r < 0) {
-		engine_fail(err, r, "There is no memory for the map of the disk.");
+		sentence_fail(err, r, "There is no memory for the map of the disk.");
 		goto fail;
 	}
 	r = store_place(p->store, p->uuid, &ov->place, err);
@@ -565,6 +653,7 @@ int overlay_open(struct overlay **ret, const struct overlay_params *p, struct en
 		overlay_free(ov);
 		return r;
 	}
+	store_place_loaded(p->store, ov->place);
 	*ret = ov;
 	return 0;
 fail:

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A patch is checked whole before anything of it is written, and what was begun is done again after a kill:
+ * patch.h.
+ */
 #include "tcmu-handler/patch.h"
 
 #include <errno.h>
@@ -14,11 +18,11 @@
 #include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/overlay.h"
 
-#define HEAD	   (64 + 256) /* bytes before the first range */
+#define HEAD       (64 + 256) /* bytes before the first range */
 #define RANGE_HEAD 16
-#define END	   UINT64_MAX
+#define END        UINT64_MAX
 
-/* --- the file -------------------------------------------------------------------------------------------------------*/
+/* --- the file ------------------------------------------------------------------------------------------------------*/
 
 static int read_file(const char *path, uint8_t **ret, size_t *ret_length)
 {
@@ -48,7 +52,8 @@ static int read_file(const char *path, uint8_t **ret, size_t *ret_length)
 }
 
 /* The range at *at, which goes on to the next; false: it cannot be, or it is the last. */
-static bool next_range(const uint8_t *data, size_t length, size_t *at, uint64_t size, uint64_t *ret_offset, uint32_t *ret_length)
+static bool next_range(const uint8_t *data, size_t length, size_t *at, uint64_t size, uint64_t *ret_offset,
+		       uint32_t *ret_length)
 {
 	size_t left = length - *at;
 
@@ -57,7 +62,8 @@ static bool next_range(const uint8_t *data, size_t length, size_t *at, uint64_t 
 	*ret_offset = le64_at(data + *at);
 	*ret_length = le32_at(data + *at + 8);
 	if (*ret_offset == END || le32_at(data + *at + 12) != 1 || !*ret_length || *ret_length % OVERLAY_SECTOR ||
-	    *ret_offset % OVERLAY_SECTOR || *ret_offset > size || *ret_length > size - *ret_offset || *ret_length > left - RANGE_HEAD)
+	    *ret_offset % OVERLAY_SECTOR || *ret_offset > size || *ret_length > size - *ret_offset ||
+	    *ret_length > left - RANGE_HEAD)
 		return false;
 	*at += RANGE_HEAD + *ret_length;
 	return true;
@@ -81,7 +87,7 @@ static const char *wrong_with(const uint8_t *data, size_t length, const struct d
 	return at + RANGE_HEAD == length && le64_at(data + at) == END ? NULL : "is damaged";
 }
 
-/* --- laying it over -------------------------------------------------------------------------------------------------*/
+/* --- laying it over ------------------------------------------------------------------------------------------------*/
 
 struct waiting {
 	sem_t sem;
@@ -99,7 +105,8 @@ static void done(struct disk_request *request, int error)
 static int submit(struct disk *disk, enum disk_op op, uint64_t offset, const uint8_t *data, uint32_t length)
 {
 	struct iovec iov = {(void *)data, length};
-	struct disk_request request = {.op = op, .offset = offset, .length = length, .iov = &iov, .iov_cnt = 1, .done = done};
+	struct disk_request request = {
+		.op = op, .offset = offset, .length = length, .iov = &iov, .iov_cnt = 1, .done = done};
 	struct waiting w = {};
 	int r;
 
@@ -129,7 +136,7 @@ static int lay_over(struct disk *disk, const uint8_t *data, size_t length, bool 
 }
 
 int patch_apply(struct disk *disk, const char *run_dir, const struct disk_config *config, const char **ret_note,
-		struct engine_error *err)
+		struct sentence *err)
 {
 	struct overlay *ov = disk_overlay(disk);
 	char path[1200], begun[1200];
@@ -138,18 +145,18 @@ int patch_apply(struct disk *disk, const char *run_dir, const struct disk_config
 	int r;
 
 	*ret_note = NULL;
-	snprintf(path, sizeof(path), "%s/disk/%s.patch", run_dir, config->id);
-	snprintf(begun, sizeof(begun), "%s/disk/%s.patching", run_dir, config->id);
+	snprintf(path, sizeof(path), HANDOVER_PATCH, run_dir, config->id);
+	snprintf(begun, sizeof(begun), HANDOVER_PATCHING, run_dir, config->id);
 	if (access(begun, F_OK) < 0) {
 		if (access(path, F_OK) < 0)
 			return 0;
-		if (!ov || !ov->fresh) {
+		if (!ov || !overlay_is_fresh(ov)) {
 			unlink(path);
 			*ret_note = "it has something in its write-back already";
 			return 0;
 		}
 		if (rename(path, begun) < 0)
-			return engine_fail(err, -errno, "%s cannot be renamed: %s.", path, strerror(errno));
+			return sentence_fail(err, -errno, "%s cannot be renamed: %s.", path, strerror(errno));
 	}
 	r = read_file(begun, &data, &length);
 	*ret_note = r ? "it cannot be read" : wrong_with(data, length, config);
@@ -157,7 +164,8 @@ int patch_apply(struct disk *disk, const char *run_dir, const struct disk_config
 		r = lay_over(disk, data, length, config->mode == DISK_KEEP);
 	free(data);
 	if (!*ret_note && r)
-		return engine_fail(err, r, "What belongs into the write-back before the start cannot be written: %s.", strerror(-r));
+		return sentence_fail(err, r, "What belongs into the write-back before the start cannot be written: %s.",
+				     strerror(-r));
 	unlink(begun);
 	return 0;
 }

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Records to bytes and back: docs/store-format.md, "Segment". What is decoded is in bounds, whatever the block
+ * holds.
+ */
 #include "tcmu-handler/record.h"
 
 #include <errno.h>
@@ -26,6 +30,7 @@ void record_encode(void *block, const struct record_head *head, const struct rec
 	le16_put(p + 56, head->position);
 	le16_put(p + 58, head->zeros);
 	le16_put(p + 60, head->data);
+	le16_put(p + 62, head->home);
 	for (unsigned int i = 0; i < head->zeros + head->data; i++) {
 		uint8_t *e = p + FIRST + i * ENTRY;
 
@@ -36,8 +41,7 @@ void record_encode(void *block, const struct record_head *head, const struct rec
 	le32_put(p + 4, crc32c_4k(p));
 }
 
-int record_decode(const void *block, const uint8_t store[16], struct record_head *ret,
-		  struct record_entry *entries)
+int record_decode(const void *block, const uint8_t store[16], struct record_head *ret, struct record_entry *entries)
 {
 	const uint8_t *p = block;
 	uint8_t copy[SIZE];
@@ -56,6 +60,7 @@ int record_decode(const void *block, const uint8_t store[16], struct record_head
 	ret->position = le16_at(p + 56);
 	ret->zeros = le16_at(p + 58);
 	ret->data = le16_at(p + 60);
+	ret->home = le16_at(p + 62);
 	if (ret->zeros + ret->data > RECORD_ENTRIES)
 		return -EINVAL;
 	for (unsigned int i = 0; entries && i < (unsigned int)ret->zeros + ret->data; i++) {

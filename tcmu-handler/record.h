@@ -19,6 +19,7 @@ struct record_head {
 	uint64_t durable;  /* batches up to this one were durable (keep) or written (discard) */
 	uint16_t position; /* block within the segment */
 	uint16_t zeros, data;
+	uint16_t home; /* record_home() of the segment it was written to; 0: by a version that did not say */
 };
 
 struct record_entry {
@@ -28,10 +29,15 @@ struct record_entry {
 	uint8_t mask;   /* of a data entry: the sectors that it has */
 };
 
+/* Tells a record that has come to lie in another segment than its own, as a misdirected write puts it. */
+static inline uint16_t record_home(uint32_t segment)
+{
+	return (uint16_t)(segment % 65535 + 1);
+}
+
 /* `block` is 4096 bytes; entries: zeros first, then data. */
 void record_encode(void *block, const struct record_head *head, const struct record_entry *entries);
 /* -EINVAL: not a record of this store, or damaged. `entries` has room for RECORD_ENTRIES. */
-int record_decode(const void *block, const uint8_t store[16], struct record_head *ret,
-		  struct record_entry *entries);
+int record_decode(const void *block, const uint8_t store[16], struct record_head *ret, struct record_entry *entries);
 
 #endif

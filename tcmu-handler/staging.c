@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The file of staging memory: its head says for which store and which boot of the machine it counts, behind it the
+ * descriptors, then the pages.
+ */
 #include "tcmu-handler/staging.h"
 
 #include <errno.h>
@@ -89,7 +93,7 @@ static void sort_pages(struct staging *st)
 			page_list_push(st, &st->free, i);
 			continue;
 		}
-		st->page[i].state = PAGE_ORPHAN;
+		page_set(&st->page[i], PAGE_ORPHAN);
 		if (seq > st->seq)
 			st->seq = seq;
 	}
@@ -149,7 +153,7 @@ void page_list_push(struct staging *st, struct page_list *list, uint32_t page)
 	else
 		list->head = page;
 	list->tail = page;
-	list->count++;
+	__atomic_store_n(&list->count, list->count + 1, __ATOMIC_RELAXED); /* staging_free_count() looks */
 }
 
 void page_list_push_front(struct staging *st, struct page_list *list, uint32_t page)
@@ -163,7 +167,7 @@ void page_list_push_front(struct staging *st, struct page_list *list, uint32_t p
 	else
 		list->tail = page;
 	list->head = page;
-	list->count++;
+	__atomic_store_n(&list->count, list->count + 1, __ATOMIC_RELAXED); /* staging_free_count() looks */
 }
 
 void page_list_remove(struct staging *st, struct page_list *list, uint32_t page)
@@ -179,7 +183,7 @@ void page_list_remove(struct staging *st, struct page_list *list, uint32_t page)
 	else
 		list->tail = p->prev;
 	p->next = p->prev = 0;
-	list->count--;
+	__atomic_store_n(&list->count, list->count - 1, __ATOMIC_RELAXED);
 }
 
 uint32_t staging_get(struct staging *st)
@@ -197,7 +201,9 @@ uint32_t staging_get(struct staging *st)
 void staging_put(struct staging *st, uint32_t page)
 {
 	__atomic_store_n(&st->desc[page].seq, 0, __ATOMIC_RELEASE);
-	memset(&st->page[page], 0, sizeof(st->page[page]));
+	page_set(&st->page[page], PAGE_FREE);
+	st->page[page].next = st->page[page].prev = st->page[page].older = st->page[page].newer = 0;
+	st->page[page].dead = 0;
 	pthread_mutex_lock(&st->lock);
 	page_list_push(st, &st->free, page);
 	pthread_mutex_unlock(&st->lock);

@@ -20,8 +20,7 @@
 
 enum staging_type {
 	STAGING_DATA = 1, /* `block`, sectors of `mask` are in the page */
-	STAGING_ZERO =
-		2, /* `count` blocks from `block` read as zero; the page itself is not used */
+	STAGING_ZERO = 2, /* `count` blocks from `block` read as zero; the page itself is not used */
 };
 
 /* Shared, 32 bytes, native byte order: it never leaves the machine. */
@@ -45,6 +44,20 @@ struct page {
 	uint8_t state;
 	uint8_t dead; /* WRITING, and unmapped in the meantime */
 };
+
+/*
+ * The state is written so that whoever opens another overlay may look for orphans of its own meanwhile: what
+ * it reads of a page that is in use may be old, but it is no orphan.
+ */
+static inline void page_set(struct page *p, enum page_state state)
+{
+	__atomic_store_n(&p->state, (uint8_t)state, __ATOMIC_RELEASE);
+}
+
+static inline bool page_is_orphan(const struct page *p)
+{
+	return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == PAGE_ORPHAN;
+}
 
 struct page_list {
 	uint32_t head, tail, count;

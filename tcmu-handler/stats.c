@@ -19,8 +19,7 @@ void *stats_map(const char *run_dir, const char *name, size_t size, uint64_t ver
 	struct stat st;
 	int fd;
 
-	if (!run_dir[0] ||
-	    snprintf(path, sizeof(path), "%s/%s", run_dir, name) >= (int)sizeof(path))
+	if (!run_dir[0] || snprintf(path, sizeof(path), "%s/%s", run_dir, name) >= (int)sizeof(path))
 		return NULL;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)

@@ -83,8 +83,7 @@ static bool super_decode(struct store *s, const uint8_t *p)
 	return true;
 }
 
-static void header_encode(const struct store *s, uint8_t *p, const struct store_header *h,
-			  uint64_t version)
+static void header_encode(const struct store *s, uint8_t *p, const struct store_header *h, uint64_t version)
 {
 	size_t n = strlen(h->generation);
 
@@ -213,14 +212,24 @@ static uint32_t where_segment(const struct store *s, uint32_t index)
 	return store_segment_block(s, index);
 }
 
+/* Ids have the mount in their upper half: one that is greater than the superblock's tells that this is an old copy. */
+static void note_id(struct store *s, uint64_t id)
+{
+	if (id >> 32 > s->newest_mount)
+		s->newest_mount = (uint32_t)(id >> 32);
+}
+
 static void got_segment(struct scan *scan, uint32_t index, const uint8_t *block)
 {
 	struct record_head head;
 	uint32_t low = 0, high = scan->n_epochs;
 
 	scan->store->segment[index].written = !all_zero(block, STORE_BLOCK);
-	if (record_decode(block, scan->store->uuid, &head, NULL) < 0 || head.position)
+	if (record_decode(block, scan->store->uuid, &head, NULL) < 0 || head.position ||
+	    (head.home && head.home != record_home(index)))
 		return;
+	note_id(scan->store, head.epoch);
+	note_id(scan->store, head.segment);
 	while (low < high) {
 		uint32_t mid = (low + high) / 2;
 
@@ -235,8 +244,10 @@ static void got_segment(struct scan *scan, uint32_t index, const uint8_t *block)
 	}
 }
 
-/* Epochs whose segments count: of kept overlays, and of others that this boot of the machine has
- * opened. */
+/*
+ * Epochs whose segments count: of kept overlays, and of others that this boot of the machine has opened. An epoch is
+ * given out once; where two headers name it, one of them is damaged, and nobody can know whose the segments are.
+ */
 static void collect_epochs(struct scan *scan)
 {
 	struct store *s = scan->store;
@@ -245,8 +256,8 @@ static void collect_epochs(struct scan *scan)
 		const struct store_header *h = &s->place[i].header;
 		uint32_t k;
 
-		if (!h->epoch ||
-		    (h->mode != STORE_KEEP && memcmp(h->machine_boot, s->machine_boot, 16)))
+		note_id(s, h->epoch);
+		if (!h->epoch || (h->mode != STORE_KEEP && memcmp(h->machine_boot, s->machine_boot, 16)))
 			continue;
 		for (k = scan->n_epochs++; k && scan->epochs[k - 1] > h->epoch; k--) {
 			scan->epochs[k] = scan->epochs[k - 1];
@@ -254,13 +265,14 @@ static void collect_epochs(struct scan *scan)
 		}
 		scan->epochs[k] = h->epoch;
 		scan->places[k] = i;
+		if (k && scan->epochs[k - 1] == h->epoch)
+			s->place[i].epoch_twice = s->place[scan->places[k - 1]].epoch_twice = true;
 	}
 }
 
 static int read_all(struct store *s, struct io_queue *q)
 {
-	struct scan scan = {
-		.store = s, .q = q, .got = got_header, .where = where_header, .end = 2 * s->places};
+	struct scan scan = {.store = s, .q = q, .got = got_header, .where = where_header, .end = 2 * s->places};
 	int r = scan_run(&scan);
 
 	if (r < 0)
@@ -294,8 +306,8 @@ static int super_write(struct store *s, struct io_queue *q, uint8_t *block)
 	return r ? r : io_sync(q, IO_FDATASYNC, s->fd, NULL, 0, 0);
 }
 
-static int super_read(struct store *s, struct io_queue *q, uint8_t *block,
-		      const struct store_params *params, struct engine_error *err)
+static int super_read(struct store *s, struct io_queue *q, uint8_t *block, const struct store_params *params,
+		      struct sentence *err)
 {
 	bool found = false, blank = true;
 
@@ -303,64 +315,61 @@ static int super_read(struct store *s, struct io_queue *q, uint8_t *block,
 		int r = io_sync(q, IO_READ, s->fd, block, STORE_BLOCK, copy * STORE_BLOCK);
 
 		if (r < 0)
-			return engine_fail(err, r, "The write-back store cannot be read at %u: %s.",
-					   copy * STORE_BLOCK, strerror(-r));
+			return sentence_fail(err, r, "The write-back store cannot be read at %u: %s.",
+					     copy * STORE_BLOCK, strerror(-r));
 		found |= super_decode(s, block);
 		blank &= all_zero(block, STORE_BLOCK);
 	}
 	if (found)
 		return 0;
 	if (!blank)
-		return engine_fail(err, -EMEDIUMTYPE,
-				   "The file given as write-back store holds something else; name "
-				   "another file, or empty this one.");
+		return sentence_fail(err, -EMEDIUMTYPE,
+				     "The file given as write-back store holds something else; name "
+				     "another file, or empty this one.");
 	if (params->uuid)
 		memcpy(s->uuid, params->uuid, 16);
 	else if (getrandom(s->uuid, 16, 0) != 16)
-		return engine_fail(err, -EIO,
-				   "The kernel gave no random bytes for a new write-back store.");
+		return sentence_fail(err, -EIO, "The kernel gave no random bytes for a new write-back store.");
 	s->segment_blocks = params->segment_blocks;
 	s->places = params->places;
 	for (uint32_t blocks = 256; !s->segment_blocks; blocks *= 2)
 		if (s->size / ((uint64_t)blocks * STORE_BLOCK) <= 131072 || blocks == 16384)
 			s->segment_blocks = blocks;
 	if (!s->places)
-		s->places = s->size >> 22 > 4096 ? 4096
-			    : s->size >> 22 < 64 ? 64
-						 : (uint32_t)(s->size >> 22);
+		s->places = s->size >> 22 > 4096 ? 4096 : s->size >> 22 < 64 ? 64 : (uint32_t)(s->size >> 22);
 	return 0;
 }
 
-static int layout(struct store *s, struct engine_error *err)
+static int layout(struct store *s, struct sentence *err)
 {
 	uint64_t start = 2 + 2 * (uint64_t)s->places;
 	uint64_t blocks = s->size / STORE_BLOCK;
 
-	if (s->segment_blocks < 4 || s->segment_blocks > 16384 || !s->places || s->places > 65536)
-		return engine_fail(err, -EINVAL,
-				   "The write-back store has an impossible layout (%u blocks a "
-				   "segment, %u overlays).",
-				   s->segment_blocks, s->places);
+	if (s->mount >= UINT32_MAX - 1 || s->segment_blocks < 4 || s->segment_blocks > 16384 || !s->places ||
+	    s->places > 65536)
+		return sentence_fail(err, -EINVAL,
+				     "The write-back store has an impossible layout (%u blocks a "
+				     "segment, %u overlays).",
+				     s->segment_blocks, s->places);
 	start = (start + s->segment_blocks - 1) / s->segment_blocks * s->segment_blocks;
 	if (blocks > UINT32_MAX)
 		blocks = UINT32_MAX;
 	if (blocks < start + 4 * (uint64_t)s->segment_blocks)
-		return engine_fail(err, -EINVAL, "The write-back store is too small: %llu KiB.",
-				   (unsigned long long)(s->size >> 10));
+		return sentence_fail(err, -EINVAL, "The write-back store is too small: %llu KiB.",
+				     (unsigned long long)(s->size >> 10));
 	s->data_start = (uint32_t)start;
 	s->segments = (uint32_t)((blocks - start) / s->segment_blocks);
 	s->segment = calloc(s->segments, sizeof(*s->segment));
 	s->place = calloc(s->places, sizeof(*s->place));
 	if (!s->segment || !s->place)
-		return engine_fail(err, -ENOMEM,
-				   "There is no memory for the table of the write-back store.");
+		return sentence_fail(err, -ENOMEM, "There is no memory for the table of the write-back store.");
 	for (uint32_t i = 0; i < s->places; i++)
 		s->place[i].first_segment = SEGMENT_NONE;
 	return 0;
 }
 
-static int open_with(struct store *s, struct io_queue *q, uint8_t *block,
-		     const struct store_params *params, struct engine_error *err)
+static int open_with(struct store *s, struct io_queue *q, uint8_t *block, const struct store_params *params,
+		     struct sentence *err)
 {
 	int r = super_read(s, q, block, params, err);
 
@@ -371,17 +380,23 @@ static int open_with(struct store *s, struct io_queue *q, uint8_t *block,
 	s->mount++;
 	s->next_id = s->mount << 32;
 	r = super_write(s, q, block);
+	if (!r && s->super_version == 1) /* a new one has both copies from the beginning */
+		r = super_write(s, q, block);
 	if (r < 0)
-		return engine_fail(err, r, "The write-back store cannot be written: %s.",
-				   strerror(-r));
+		return sentence_fail(err, r, "The write-back store cannot be written: %s.", strerror(-r));
 	r = read_all(s, q);
+	if (!r && s->newest_mount >= s->mount) {
+		s->set_back = true;
+		s->mount = (uint64_t)s->newest_mount + 1;
+		s->next_id = s->mount << 32;
+		r = super_write(s, q, block);
+	}
 	if (r < 0)
-		return engine_fail(err, r, "The write-back store cannot be read: %s.",
-				   strerror(-r));
+		return sentence_fail(err, r, "The write-back store cannot be read: %s.", strerror(-r));
 	return 0;
 }
 
-int store_open(struct store **ret, const struct store_params *params, struct engine_error *err)
+int store_open(struct store **ret, const struct store_params *params, struct sentence *err)
 {
 	struct store *s = calloc(1, sizeof(*s));
 	uint8_t *block = aligned_alloc(STORE_BLOCK, STORE_BLOCK);
@@ -391,7 +406,7 @@ int store_open(struct store **ret, const struct store_params *params, struct eng
 	if (!s || !block) {
 		free(s);
 		free(block);
-		return engine_fail(err, r, "There is no memory to open the write-back store.");
+		return sentence_fail(err, r, "There is no memory to open the write-back store.");
 	}
 	s->fd = -1;
 	s->io = params->io;
@@ -401,7 +416,7 @@ int store_open(struct store **ret, const struct store_params *params, struct eng
 	pthread_mutex_init(&s->lock, NULL);
 	r = s->io->queue_new(s->io, &q);
 	if (r < 0) {
-		engine_fail(err, r, "The kernel gives no io_uring: %s.", strerror(-r));
+		sentence_fail(err, r, "The kernel gives no io_uring: %s.", strerror(-r));
 	} else {
 		s->fd = params->fd;
 		r = open_with(s, q, block, params, err);
@@ -429,7 +444,7 @@ void store_close(struct store *s)
 	free(s);
 }
 
-int store_place(struct store *s, const uint8_t uuid[16], uint32_t *ret, struct engine_error *err)
+int store_place(struct store *s, const uint8_t uuid[16], uint32_t *ret, struct sentence *err)
 {
 	uint32_t found = UINT32_MAX;
 
@@ -447,31 +462,47 @@ int store_place(struct store *s, const uint8_t uuid[16], uint32_t *ret, struct e
 	if (found != UINT32_MAX && s->place[found].open)
 		found = UINT32_MAX - 1;
 	else if (found != UINT32_MAX) {
-		s->place[found].open = true;
-		s->open_places++;
+		s->place[found].open = s->place[found].loading = true;
+		__atomic_add_fetch(&s->open_places, 1, __ATOMIC_RELAXED);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (found == UINT32_MAX)
-		return engine_fail(err, -ENOSPC,
-				   "The write-back store has room for %u overlays and all are "
-				   "taken; remove clients, or make a greater store.",
-				   s->places);
+		return sentence_fail(err, -ENOSPC,
+				     "The write-back store has room for %u overlays and all are "
+				     "taken; remove clients, or make a greater store.",
+				     s->places);
 	if (found == UINT32_MAX - 1)
-		return engine_fail(err, -EBUSY, "The overlay is in use by another disk.");
+		return sentence_fail(
+			err, -EBUSY,
+			"The write-back is in use by another disk, or is still being written out after that "
+			"was closed; try again.");
 	*ret = found;
 	return 0;
+}
+
+void store_place_loaded(struct store *s, uint32_t place)
+{
+	pthread_mutex_lock(&s->lock);
+	s->place[place].loading = false;
+	pthread_mutex_unlock(&s->lock);
 }
 
 void store_place_release(struct store *s, uint32_t place)
 {
 	pthread_mutex_lock(&s->lock);
-	s->place[place].open = false;
-	s->open_places--;
+	s->place[place].open = s->place[place].loading = false;
+	__atomic_sub_fetch(&s->open_places, 1, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->lock);
 }
 
-int store_write_header(struct store *s, uint32_t place, const struct store_header *header,
-		       bool durable)
+static int header_write(struct store *s, struct io_queue *q, uint8_t *block, uint32_t place,
+			const struct store_header *header, uint64_t version)
+{
+	header_encode(s, block, header, version);
+	return io_sync(q, IO_WRITE, s->fd, block, STORE_BLOCK, (2 + 2 * (uint64_t)place + (version & 1)) * STORE_BLOCK);
+}
+
+int store_write_header(struct store *s, uint32_t place, const struct store_header *header, bool durable)
 {
 	struct store_place *p = &s->place[place];
 	uint8_t *block = aligned_alloc(STORE_BLOCK, STORE_BLOCK);
@@ -480,24 +511,33 @@ int store_write_header(struct store *s, uint32_t place, const struct store_heade
 
 	if (!r)
 		r = block ? s->io->queue_new(s->io, &q) : -ENOMEM;
-	if (!r) {
-		uint64_t at = 2 + 2 * (uint64_t)place + ((p->version + 1) & 1);
-
-		header_encode(s, block, header, p->version + 1);
-		r = io_sync(q, IO_WRITE, s->fd, block, STORE_BLOCK, at * STORE_BLOCK);
-	}
+	if (!r)
+		r = header_write(s, q, block, place, header, p->version + 1);
 	if (!r && durable) {
 		r = io_sync(q, IO_FDATASYNC, s->fd, NULL, 0, 0);
 		if (r < 0)
 			__atomic_store_n(&s->error, r, __ATOMIC_RELAXED);
 	}
+	/* The other copy says the same afterwards: when one rots, the older must not come back. */
+	if (!r)
+		r = header_write(s, q, block, place, header, p->version + 2);
 	if (!r) {
 		pthread_mutex_lock(&s->lock);
-		p->version++;
+		p->version += 2;
+		p->epoch_twice = p->epoch_twice && p->header.epoch == header->epoch;
 		p->header = *header;
 		pthread_mutex_unlock(&s->lock);
 	}
 	io_queue_free(q);
 	free(block);
+	return r;
+}
+
+int store_reset(struct store *s, uint32_t place, const struct store_header *header, bool durable)
+{
+	int r = store_write_header(s, place, header, durable);
+
+	if (!r)
+		store_free_place(s, place);
 	return r;
 }

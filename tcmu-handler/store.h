@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tcmu-handler/error.h"
+#include "tcmu-handler/image/sentence.h"
 #include "tcmu-handler/io.h"
 
 #define STORE_BLOCK          4096
@@ -39,13 +39,15 @@ struct store_place {
 	uint32_t first_segment; /* of its list, in no order; SEGMENT_NONE ends */
 	uint32_t segments;
 	bool open;
+	bool loading;     /* being opened: its segments are the opener's alone, until store_place_loaded() */
+	bool epoch_twice; /* another header names this epoch too: damage, until this one is reset */
 };
 
 #define SEGMENT_NONE UINT32_MAX
 
 enum segment_state { SEGMENT_FREE, SEGMENT_USED, SEGMENT_DYING, SEGMENT_PREPARING };
 
-struct segment {
+struct store_segment {
 	uint64_t seq; /* of its records; unique in the life of the store */
 	uint32_t place;
 	uint32_t next, prev; /* list of the place, or of the free ones */
@@ -72,13 +74,15 @@ struct store {
 	uint64_t size;
 	uint64_t mount; /* times opened */
 	uint64_t super_version;
+	uint32_t newest_mount; /* that any id in the store is of */
+	bool set_back;         /* the superblock was older than what is in the store; its ids go on above */
 	uint32_t segment_blocks;
 	uint32_t segments;
 	uint32_t places;
 	uint32_t data_start; /* block of segment 0 */
 
 	pthread_mutex_t lock; /* all below, and the segments */
-	struct segment *segment;
+	struct store_segment *segment;
 	struct store_place *place;
 	uint32_t free_head, raw_head;     /* free: written before; never written */
 	uint32_t free_count, ready_count; /* both lists; the first */
@@ -108,7 +112,7 @@ struct store {
  * smaller one grows, a greater one stays. Waits up to a minute for a killed process whose writes
  * are still under way. Returns an fd.
  */
-int store_file_open(const char *path, uint64_t size, uint64_t *ret_size, struct engine_error *err);
+int store_file_open(const char *path, uint64_t size, uint64_t *ret_size, struct sentence *err);
 
 struct store_params {
 	int fd; /* the store owns it from then on, if it succeeds */
@@ -121,24 +125,22 @@ struct store_params {
 };
 
 /* Reads a store, or makes one of a file of zeros. Every state that a crash can leave opens. */
-int store_open(struct store **ret, const struct store_params *params, struct engine_error *err);
+int store_open(struct store **ret, const struct store_params *params, struct sentence *err);
 void store_close(struct store *store);
 
 /* The place of an overlay; a new one if there is none. -ENOSPC with a sentence when there is no
  * room for one more. */
-int store_place(struct store *store, const uint8_t uuid[16], uint32_t *ret,
-		struct engine_error *err);
+int store_place(struct store *store, const uint8_t uuid[16], uint32_t *ret, struct sentence *err);
 
 /* The disk on the place is closed. */
+void store_place_loaded(struct store *store, uint32_t place); /* it is open: from now on it may be cleaned */
 void store_place_release(struct store *store, uint32_t place);
 
 /* Writes the header of a place (with `durable`: and waits until it is). Not on an engine thread. */
-int store_write_header(struct store *store, uint32_t place, const struct store_header *header,
-		       bool durable);
+int store_write_header(struct store *store, uint32_t place, const struct store_header *header, bool durable);
 
 /* A new epoch for the place: all its segments are free. O(1) on disk. */
-int store_reset(struct store *store, uint32_t place, const struct store_header *header,
-		bool durable);
+int store_reset(struct store *store, uint32_t place, const struct store_header *header, bool durable);
 
 /* A number never given out before, also across crashes. */
 uint64_t store_new_id(struct store *store);
@@ -160,8 +162,7 @@ void store_segment_pin(struct store *store, uint32_t segment);
  * Takes pins, live blocks or zero entries away; the segment goes when nothing of it matters any
  * more: at once, or, for a kept overlay, once everything written so far is durable.
  */
-void store_segment_drop(struct store *store, uint32_t segment, uint32_t pins, uint32_t live,
-			uint32_t zeros);
+void store_segment_drop(struct store *store, uint32_t segment, uint32_t pins, uint32_t live, uint32_t zeros);
 
 /* Calls sync->done when all writes that had ended before this call are durable. `q`: of the calling
  * engine thread. */
@@ -200,6 +201,14 @@ static inline uint32_t store_segment_block(const struct store *store, uint32_t s
 {
 	return store->data_start + segment * store->segment_blocks;
 }
+
+/* A consistent look at what there is. Any thread. */
+struct store_counters {
+	uint64_t size_bytes, used_bytes; /* of segments */
+	uint64_t flushes, flush_waiters, flush_ns, cleaned_bytes;
+	uint32_t segments, free; /* free: also those that wait for an fdatasync */
+};
+void store_counters(struct store *store, struct store_counters *ret);
 
 static inline int store_error(const struct store *store)
 {

@@ -43,7 +43,7 @@ static uint32_t reserve(const struct store *s)
 
 void store_segment_link(struct store *s, uint32_t segment, uint32_t place)
 {
-	struct segment *seg = &s->segment[segment];
+	struct store_segment *seg = &s->segment[segment];
 	struct store_place *p = &s->place[place];
 
 	seg->state = SEGMENT_USED;
@@ -53,12 +53,12 @@ void store_segment_link(struct store *s, uint32_t segment, uint32_t place)
 	if (seg->next != SEGMENT_NONE)
 		s->segment[seg->next].prev = segment;
 	p->first_segment = segment;
-	p->segments++;
+	__atomic_add_fetch(&p->segments, 1, __ATOMIC_RELAXED);
 }
 
 static void unlink_segment(struct store *s, uint32_t segment)
 {
-	struct segment *seg = &s->segment[segment];
+	struct store_segment *seg = &s->segment[segment];
 	struct store_place *p = &s->place[seg->place];
 
 	if (seg->prev != SEGMENT_NONE)
@@ -67,14 +67,14 @@ static void unlink_segment(struct store *s, uint32_t segment)
 		p->first_segment = seg->next;
 	if (seg->next != SEGMENT_NONE)
 		s->segment[seg->next].prev = seg->prev;
-	p->segments--;
+	__atomic_sub_fetch(&p->segments, 1, __ATOMIC_RELAXED);
 }
 
 /* Free segments are used in the order in which they became free, so that wear and stale data
  * spread. */
 void store_free_push(struct store *s, uint32_t segment)
 {
-	struct segment *seg = &s->segment[segment];
+	struct store_segment *seg = &s->segment[segment];
 
 	seg->state = SEGMENT_FREE;
 	seg->live = seg->zeros = seg->used = 0;
@@ -86,17 +86,13 @@ void store_free_push(struct store *s, uint32_t segment)
 	} else {
 		s->raw_head = segment;
 	}
-	s->free_count++;
+	__atomic_add_fetch(&s->free_count, 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&s->progress, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->full, false, __ATOMIC_RELAXED);
 }
 
-int store_reset(struct store *s, uint32_t place, const struct store_header *header, bool durable)
+void store_free_place(struct store *s, uint32_t place)
 {
-	int r = store_write_header(s, place, header, durable);
-
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&s->lock);
 	while (s->place[place].first_segment != SEGMENT_NONE) {
 		uint32_t segment = s->place[place].first_segment;
@@ -106,7 +102,6 @@ int store_reset(struct store *s, uint32_t place, const struct store_header *head
 		store_free_push(s, segment);
 	}
 	pthread_mutex_unlock(&s->lock);
-	return 0;
 }
 
 uint64_t store_new_id(struct store *s)
@@ -116,16 +111,15 @@ uint64_t store_new_id(struct store *s)
 
 static uint32_t in_sight(const struct store *s)
 {
-	return __atomic_load_n(&s->free_count, __ATOMIC_RELAXED) +
-	       __atomic_load_n(&s->dying_count, __ATOMIC_RELAXED);
+	return __atomic_load_n(&s->free_count, __ATOMIC_RELAXED) + __atomic_load_n(&s->dying_count, __ATOMIC_RELAXED);
 }
 
 /* Segments that what is promised may take: small batches have more records, each overlay may have
  * to begin one. */
 static uint64_t needed(const struct store *s, uint64_t promised)
 {
-	return promised * 5 / 4 / s->segment_blocks + 1 +
-	       __atomic_load_n(&s->open_places, __ATOMIC_RELAXED) + SPARE_SEGMENTS;
+	return promised * 5 / 4 / s->segment_blocks + 1 + __atomic_load_n(&s->open_places, __ATOMIC_RELAXED) +
+	       SPARE_SEGMENTS;
 }
 
 int store_promise(struct store *s, uint32_t place, uint32_t pages)
@@ -134,10 +128,10 @@ int store_promise(struct store *s, uint32_t place, uint32_t pages)
 	uint32_t have = in_sight(s);
 
 	if (have < need + reserve(s)) {
-		uint32_t share = s->segments / (s->open_places ? s->open_places : 1);
+		uint32_t open = __atomic_load_n(&s->open_places, __ATOMIC_RELAXED),
+			 share = s->segments / (open ? open : 1);
 
-		if (have < need ||
-		    __atomic_load_n(&s->place[place].segments, __ATOMIC_RELAXED) > share) {
+		if (have < need || __atomic_load_n(&s->place[place].segments, __ATOMIC_RELAXED) > share) {
 			store_unpromise(s, pages);
 			return __atomic_load_n(&s->full, __ATOMIC_RELAXED) ? -ENOSPC : -EBUSY;
 		}
@@ -147,8 +141,7 @@ int store_promise(struct store *s, uint32_t place, uint32_t pages)
 
 bool store_low(const struct store *s)
 {
-	return in_sight(s) <
-	       needed(s, __atomic_load_n(&s->promised, __ATOMIC_RELAXED)) + 2 * reserve(s);
+	return in_sight(s) < needed(s, __atomic_load_n(&s->promised, __ATOMIC_RELAXED)) + 2 * reserve(s);
 }
 
 uint32_t store_pick_victim(struct store *s, bool *ret_busy)
@@ -158,12 +151,14 @@ uint32_t store_pick_victim(struct store *s, bool *ret_busy)
 	pthread_mutex_lock(&s->lock);
 	*ret_busy = s->cleaning;
 	for (uint32_t i = 0; !s->cleaning && i < s->segments; i++) {
-		const struct segment *seg = &s->segment[i];
-		uint32_t cost = seg->live + (seg->zeros + 251) / 252;
+		const struct store_segment *seg = &s->segment[i];
+		uint32_t cost;
 
-		if (seg->state != SEGMENT_USED || __atomic_load_n(&seg->pins, __ATOMIC_RELAXED) ||
-		    !s->place[seg->place].open || !seg->used || seg->tried)
+		/* First of all whether it may be looked at: what is being loaded has no right count of anything yet. */
+		if (seg->state != SEGMENT_USED || !s->place[seg->place].open || s->place[seg->place].loading ||
+		    __atomic_load_n(&seg->pins, __ATOMIC_RELAXED) || !seg->used || seg->tried)
 			continue;
+		cost = seg->live + (seg->zeros + 251) / 252;
 		if (cost < least) {
 			least = cost;
 			best = i;
@@ -171,7 +166,7 @@ uint32_t store_pick_victim(struct store *s, bool *ret_busy)
 	}
 	if (best != SEGMENT_NONE) {
 		s->cleaning = true;
-		s->segment[best].pins++;
+		__atomic_add_fetch(&s->segment[best].pins, 1, __ATOMIC_RELAXED); /* readers pin without the lock */
 	}
 	pthread_mutex_unlock(&s->lock);
 	return best;
@@ -211,7 +206,7 @@ static uint32_t pop(struct store *s, uint32_t *head)
 	if (segment == SEGMENT_NONE)
 		return SEGMENT_NONE;
 	*head = s->segment[segment].next;
-	s->free_count--;
+	__atomic_sub_fetch(&s->free_count, 1, __ATOMIC_RELAXED);
 	s->ready_count -= s->segment[segment].written;
 	return segment;
 }
@@ -228,7 +223,7 @@ int store_segment_get(struct store *s, uint32_t place, uint32_t *ret)
 	if (segment == SEGMENT_NONE) {
 		r = s->dying_count ? -EAGAIN : -ENOSPC;
 	} else {
-		struct segment *seg = &s->segment[segment];
+		struct store_segment *seg = &s->segment[segment];
 
 		seg->seq = store_new_id(s);
 		seg->pins = 1;
@@ -266,18 +261,16 @@ void store_segment_pin(struct store *s, uint32_t segment)
 	__atomic_add_fetch(&s->segment[segment].pins, 1, __ATOMIC_RELAXED);
 }
 
-void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32_t live,
-			uint32_t zeros)
+void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32_t live, uint32_t zeros)
 {
-	struct segment *seg = &s->segment[segment];
+	struct store_segment *seg = &s->segment[segment];
 	void (*space)(void *) = NULL;
 
 	pthread_mutex_lock(&s->lock);
 	__atomic_sub_fetch(&seg->pins, pins, __ATOMIC_RELAXED);
 	seg->live -= live;
 	seg->zeros -= zeros;
-	if (seg->state == SEGMENT_USED && !__atomic_load_n(&seg->pins, __ATOMIC_RELAXED) &&
-	    !seg->live && !seg->zeros) {
+	if (seg->state == SEGMENT_USED && !__atomic_load_n(&seg->pins, __ATOMIC_RELAXED) && !seg->live && !seg->zeros) {
 		bool kept = s->place[seg->place].header.mode == STORE_KEEP;
 
 		unlink_segment(s, segment);
@@ -285,7 +278,7 @@ void store_segment_drop(struct store *s, uint32_t segment, uint32_t pins, uint32
 			seg->state = SEGMENT_DYING;
 			seg->next = s->dying_head;
 			s->dying_head = segment;
-			s->dying_count++;
+			__atomic_add_fetch(&s->dying_count, 1, __ATOMIC_RELAXED);
 		} else {
 			store_free_push(s, segment);
 			space = s->space;
@@ -329,7 +322,7 @@ static bool free_dead(struct store *s)
 		uint32_t segment = s->syncing_head;
 
 		s->syncing_head = s->segment[segment].next;
-		s->dying_count--;
+		__atomic_sub_fetch(&s->dying_count, 1, __ATOMIC_RELAXED);
 		store_free_push(s, segment);
 		any = true;
 	}
@@ -391,4 +384,22 @@ void store_sync(struct store *s, struct io_queue *q, struct store_sync *sync)
 	pthread_mutex_unlock(&s->lock);
 	if (start)
 		io_submit(q, &s->sync_op);
+}
+
+/* --- counters --- */
+
+void store_counters(struct store *s, struct store_counters *ret)
+{
+	uint64_t segment = (uint64_t)s->segment_blocks * STORE_BLOCK;
+
+	pthread_mutex_lock(&s->lock);
+	ret->segments = s->segments;
+	ret->free = s->free_count + s->dying_count;
+	ret->size_bytes = s->segments * segment;
+	ret->used_bytes = (s->segments - s->free_count) * segment;
+	ret->flushes = s->flushes;
+	ret->flush_waiters = s->flush_waiters;
+	ret->flush_ns = s->flush_ns;
+	ret->cleaned_bytes = s->cleaned_blocks * STORE_BLOCK;
+	pthread_mutex_unlock(&s->lock);
 }

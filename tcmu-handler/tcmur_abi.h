@@ -63,8 +63,7 @@ struct tcmur_handler {
 	const char *subtype;
 	const char *cfg_desc;
 	void *opaque;
-	bool (*check_config)(const char *config,
-			     char **reason); /* *reason is free()d by the caller */
+	bool (*check_config)(const char *config, char **reason); /* *reason is free()d by the caller */
 	int (*reconfig)(struct tcmu_device *dev, struct tcmulib_cfg_info *info);
 	int (*open)(struct tcmu_device *dev, bool reopen);
 	void (*close)(struct tcmu_device *dev);
@@ -73,17 +72,16 @@ struct tcmur_handler {
 	int (*handle_cmd)(struct tcmu_device *dev, struct tcmur_cmd *cmd);
 	/* 0: queued, tcmur_cmd_complete() has been or will be called, by any thread; else the
 	 * status. */
-	int (*read)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov,
-		    size_t iov_cnt, size_t length, off_t offset);
-	int (*write)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov,
-		     size_t iov_cnt, size_t length, off_t offset);
+	int (*read)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov, size_t iov_cnt, size_t length,
+		    off_t offset);
+	int (*write)(struct tcmu_device *dev, struct tcmur_cmd *cmd, struct iovec *iov, size_t iov_cnt, size_t length,
+		     off_t offset);
 	int (*flush)(struct tcmu_device *dev, struct tcmur_cmd *cmd);
-	int (*unmap)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset,
-		     uint64_t length);
-	int (*writesame)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset,
-			 uint64_t length, struct iovec *iov, size_t iov_cnt);
-	int (*caw)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length,
-		   struct iovec *iov, size_t iov_cnt);
+	int (*unmap)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length);
+	int (*writesame)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length,
+			 struct iovec *iov, size_t iov_cnt);
+	int (*caw)(struct tcmu_device *dev, struct tcmur_cmd *cmd, uint64_t offset, uint64_t length, struct iovec *iov,
+		   size_t iov_cnt);
 	int (*report_event)(struct tcmu_device *dev);
 	int (*lock)(struct tcmu_device *dev, uint16_t tag);
 	int (*unlock)(struct tcmu_device *dev);
@@ -126,11 +124,13 @@ uint32_t tcmu_cdb_get_xfer_length(uint8_t *cdb);
 size_t tcmu_iovec_length(struct iovec *iov, size_t iov_cnt);
 int tcmu_sense_set_data(uint8_t *sense, uint8_t key, uint16_t asc_ascq);
 
-__attribute__((format(printf, 4, 5))) void
-tcmu_err_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
-__attribute__((format(printf, 4, 5))) void
-tcmu_warn_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
-__attribute__((format(printf, 4, 5))) void
-tcmu_info_message(struct tcmu_device *dev, const char *function, int line, const char *format, ...);
+__attribute__((format(printf, 4, 5))) void tcmu_err_message(struct tcmu_device *dev, const char *function, int line,
+							    const char *format, ...);
+__attribute__((format(printf, 4, 5))) void tcmu_warn_message(struct tcmu_device *dev, const char *function, int line,
+							     const char *format, ...);
+__attribute__((format(printf, 4, 5))) void tcmu_info_message(struct tcmu_device *dev, const char *function, int line,
+							     const char *format, ...);
+__attribute__((format(printf, 4, 5))) void tcmu_dbg_message(struct tcmu_device *dev, const char *function, int line,
+							    const char *format, ...);
 
 #endif

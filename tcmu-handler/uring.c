@@ -58,8 +58,7 @@ static bool push(struct uring_queue *u, struct io_op *op)
 		io_uring_prep_readv(sqe, op->fd, op->iov, op->iov_cnt, op->offset);
 		break;
 	case IO_WRITE:
-		io_uring_prep_writev2(sqe, op->fd, op->iov, op->iov_cnt, op->offset,
-				      op->sync ? RWF_DSYNC : 0);
+		io_uring_prep_writev2(sqe, op->fd, op->iov, op->iov_cnt, op->offset, op->sync ? RWF_DSYNC : 0);
 		break;
 	case IO_FDATASYNC:
 		io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
@@ -149,8 +148,7 @@ static void uring_wait(struct io_queue *q, int timeout_ms)
 	push_waiting(u);
 	arm_wake(u);
 	if (timeout_ms)
-		io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ms < 0 ? NULL : &ts,
-						 NULL);
+		io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ms < 0 ? NULL : &ts, NULL);
 	else
 		io_uring_submit(&u->ring);
 	while ((n = io_uring_peek_batch_cqe(&u->ring, batch, 64)) > 0) {
@@ -217,6 +215,8 @@ static int uring_new(struct io_backend *backend, struct io_queue **ret)
 	r = io_uring_queue_init(DEPTH + 8, &u->ring, 0);
 	if (r < 0)
 		goto fail_fd;
+	/* A child that tcmu-runner starts has no business in it: see daemon/core/loop.c. */
+	io_uring_ring_dontfork(&u->ring);
 	*ret = &u->queue;
 	return 0;
 fail_fd:

@@ -2,12 +2,14 @@
 /*
  * bootwell-capture: sends a disk of this PC to the server. In the capture system it is all that a person sees; on any
  * Linux it can be run by hand. What it is not told, on the kernel's command line (bootwell.server=, bootwell.name=,
- * bootwell.disk=) or by options, it asks.
+ * bootwell.disk=) or by options, it asks. A disk of which nothing useful can come (doctor/unfit.h) is refused, unless a
+ * person says that it is to be sent all the same: by an answer, -f or bootwell.anyway=1.
  *
  * Exit status: 0 captured, 1 refused or failed, 2 wrong usage.
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -16,14 +18,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/progress_bar.h"
-#include "daemon/uploader.h"
+#include "daemon/image/sparse_file.h"
+#include "daemon/uploader/progress_bar.h"
+#include "daemon/uploader/uploader.h"
+#include "daemon/doctor/unfit.h"
 #include "initramfs/capture/disks.h"
 
 struct settings {
-	char server[256], name[256], disk[64], token[256];
+	char server[256], name[256], disk[64], token[256], secret[64], pin[80];
 	uint16_t port;
-	bool loops, update;
+	bool loops, update, anyway;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -66,10 +70,16 @@ static void take_word(struct settings *s, const char *word)
 		set_server(s, word + 16);
 	else if (strncmp(word, "bootwell.name=", 14) == 0)
 		snprintf(s->name, sizeof(s->name), "%s", word + 14);
+	else if (strncmp(word, "bootwell.secret=", 16) == 0)
+		snprintf(s->secret, sizeof(s->secret), "%s", word + 16);
+	else if (strncmp(word, "bootwell.pin=", 13) == 0)
+		snprintf(s->pin, sizeof(s->pin), "%s", word + 13);
 	else if (strncmp(word, "bootwell.disk=", 14) == 0)
 		snprintf(s->disk, sizeof(s->disk), "%s", word + 14);
 	else if (strcmp(word, "bootwell.update=1") == 0)
 		s->update = true;
+	else if (strcmp(word, "bootwell.anyway=1") == 0)
+		s->anyway = true;
 }
 
 static void read_cmdline(struct settings *s)
@@ -86,11 +96,16 @@ static void read_cmdline(struct settings *s)
 
 static int read_options(struct settings *s, int argc, char **argv)
 {
-	const char *token = getenv("BOOTWELL_TOKEN");
+	const char *token = getenv("BOOTWELL_TOKEN"), *secret = getenv("BOOTWELL_SECRET"),
+		   *pin = getenv("BOOTWELL_PIN");
 	int c;
 
 	snprintf(s->token, sizeof(s->token), "%s", token ? token : "");
-	while ((c = getopt(argc, argv, "s:n:d:lu")) != -1) {
+	if (secret)
+		snprintf(s->secret, sizeof(s->secret), "%s", secret);
+	if (pin)
+		snprintf(s->pin, sizeof(s->pin), "%s", pin);
+	while ((c = getopt(argc, argv, "s:n:d:luf")) != -1) {
 		if (c == 's')
 			set_server(s, optarg);
 		else if (c == 'n')
@@ -101,6 +116,8 @@ static int read_options(struct settings *s, int argc, char **argv)
 			s->loops = true;
 		else if (c == 'u')
 			s->update = true;
+		else if (c == 'f')
+			s->anyway = true;
 		else
 			return -EINVAL;
 	}
@@ -132,8 +149,8 @@ static void print_disks(struct disk *disks, unsigned int n)
 		for (unsigned int k = 0; k < disks[i].partitions; k++) {
 			const struct partition *p = &disks[i].partition[k];
 
-			printf("       %-10s %8.1f GB  %s%s%s\n", p->name, (double)p->size / 1e9, p->type[0] ? p->type : "unknown",
-			       p->label[0] ? "  " : "", p->label);
+			printf("       %-10s %8.1f GB  %s%s%s\n", p->name, (double)p->size / 1e9,
+			       p->type[0] ? p->type : "unknown", p->label[0] ? "  " : "", p->label);
 		}
 	}
 	fflush(stdout);
@@ -162,6 +179,45 @@ static const struct disk *choose_disk(struct settings *s, struct disk *disks, un
 	return NULL;
 }
 
+static void tell_unfit(void *arg, enum unfit what, unsigned int partition, const char *sentence, const char *remedy)
+{
+	bool *is_4kn = arg;
+
+	(void)partition;
+	*is_4kn |= what == UNFIT_4KN;
+	printf("\nThis disk is not fit for an image: %s.\n  What helps: %s.\n", sentence, remedy);
+}
+
+/* What would make the image worthless is said now, and not when an hour of sending is over. 0: it is to be sent. */
+static int look_at_fitness(const struct settings *s, const struct disk *disk)
+{
+	struct doctor_disk *view = NULL;
+	unsigned int found = 0;
+	bool is_4kn = false;
+	char path[64], answer[64] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/%s", disk->name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && doctor_disk_new_fd(&view, fd, disk->size) == 0)
+		found = unfit_look(view, tell_unfit, &is_4kn);
+	doctor_disk_free(view);
+	if (fd >= 0)
+		close(fd);
+	if (disk->sector == 4096 && !is_4kn)
+		found += unfit_4kn(tell_unfit, &is_4kn);
+	if (!found)
+		return 0;
+	if (s->anyway) {
+		printf("\nIt is sent all the same, as was asked for.\n");
+		return 0;
+	}
+	if (ask("\nSend it all the same? [y/N]", answer, sizeof(answer)) && (answer[0] == 'y' || answer[0] == 'Y'))
+		return 0;
+	fprintf(stderr, "Nothing was sent.\n");
+	return -ECANCELED;
+}
+
 /* --- sending ------------------------------------------------------------------------------------------------------*/
 
 static int greet(const struct settings *s, const struct uploader_options *options)
@@ -177,7 +233,7 @@ static int greet(const struct settings *s, const struct uploader_options *option
 		r = uploader_hello(options, who, &result);
 	}
 	if (r < 0)
-		fprintf(stderr, "The server %s says: %s\n", s->server, result.error);
+		fprintf(stderr, "The server %s says: %s\n", s->server, result.error.text);
 	else
 		printf("The server %s knows this PC as %s.\n", s->server, who);
 	return r;
@@ -187,7 +243,7 @@ static int send_disk(const struct disk *disk, struct uploader_options *options, 
 {
 	struct progress_bar bar;
 	struct upload_source *source;
-	struct image_error err;
+	struct sentence err;
 	char path[64];
 	int r;
 
@@ -195,7 +251,7 @@ static int send_disk(const struct disk *disk, struct uploader_options *options, 
 	snprintf(path, sizeof(path), "/dev/%s", disk->name);
 	r = source_open_disk(&source, path, disk_used(disk, say), &err);
 	if (r < 0) {
-		snprintf(result->error, sizeof(result->error), "%s", err.text);
+		result->error = err;
 		return r;
 	}
 	printf("Sending %s as %s, at most %" PRIu64 " MiB of %" PRIu64 " MiB:\n", disk->name, options->name,
@@ -211,8 +267,15 @@ static int send_disk(const struct disk *disk, struct uploader_options *options, 
 
 static int capture(struct settings *s)
 {
-	struct uploader_options options = {.server = s->server, .port = s->port, .name = s->name, .update = s->update,
-					   .token = s->token[0] ? s->token : NULL, .alone = true};
+	struct uploader_options options = {.server = s->server,
+					   .port = s->port,
+					   .name = s->name,
+					   .update = s->update,
+					   .token = s->token[0] ? s->token : NULL,
+					   .secret = s->secret[0] ? s->secret : NULL,
+					   .tls = s->pin[0],
+					   .pin = s->pin[0] ? s->pin : NULL,
+					   .alone = true};
 	static struct disk disks[DISKS_MAX];
 	struct uploader_result result = {0};
 	const struct disk *disk;
@@ -231,18 +294,24 @@ static int capture(struct settings *s)
 	disk = choose_disk(s, disks, n);
 	if (!disk)
 		return -ENODEV;
-	if (!s->name[0] && !ask("Name of the image, ending in .vmdk or .vhd:", s->name, sizeof(s->name))) {
+	r = look_at_fitness(s, disk);
+	if (r < 0)
+		return r;
+	if (!s->name[0] && !ask("Name of the image, ending in " SPARSE_ENDINGS ":", s->name, sizeof(s->name))) {
 		fprintf(stderr, "No name was given.\n");
 		return -EINVAL;
 	}
 	r = send_disk(disk, &options, &result);
 	if (r < 0) {
-		fprintf(stderr, "\nNot done: %s\n", result.error);
+		fprintf(stderr, "\nNot done: %s\n", result.error.text);
 		return r;
 	}
 	digest_to_text(result.digest, digest);
-	printf("\nDone: the server has it as image %s (%s), %" PRIu64 " MiB were sent.\nSHA-256 of the content: %s\n", result.image,
-	       result.file, result.sent >> 20, digest);
+	if (result.current && result.current != result.generation)
+		printf("\nIt is generation %u; PCs start generation %u until somebody makes it the current one.\n",
+		       result.generation, result.current);
+	printf("\nDone: the server has it as image %s (%s), %" PRIu64 " MiB were sent.\nSHA-256 of the content: %s\n",
+	       result.image, result.file, result.sent >> 20, digest);
 	return 0;
 }
 
@@ -252,9 +321,11 @@ int main(int argc, char **argv)
 
 	read_cmdline(&s);
 	if (read_options(&s, argc, argv) < 0) {
-		fprintf(stderr, "usage: bootwell-capture [-s SERVER[:PORT]] [-n NAME.vmdk|NAME.vhd] [-d DISK] [-u] [-l]\n"
-				"  -u  the next generation of an image that is there\n"
-				"  -l  loop devices are disks too\n");
+		fprintf(stderr,
+			"usage: bootwell-capture [-s SERVER[:PORT]] [-n NAME.vmdk|NAME.vhd] [-d DISK] [-u] [-f] [-l]\n"
+			"  -u  the next generation of an image that is there\n"
+			"  -f  also a disk that is not fit for an image (hibernated, encrypted ...)\n"
+			"  -l  loop devices are disks too\n");
 		return 2;
 	}
 	signal(SIGINT, interrupt);

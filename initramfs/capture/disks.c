@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The kernel has read the partition tables (/sys/block), blkid says what is on a partition, partclone which blocks of it
- * are in use (a domain log, see used_map.h). What lies between partitions is always sent: boot loaders and the tables
- * themselves live there. A file system that was not left clean may have taken blocks that its bitmap does not show yet,
- * so it is sent whole.
+ * The kernel has read the partition tables (/sys/block), blkid says what is on a partition, partclone which blocks of
+ * it are in use (a domain log, see used_map.h). What lies between partitions is always sent: boot loaders and the
+ * tables themselves live there. A file system that was not left clean may have taken blocks that its bitmap does not
+ * show yet, so it is sent whole.
  */
 #include "initramfs/capture/disks.h"
 
@@ -121,6 +121,7 @@ unsigned int disks_find(struct disk *disks, unsigned int max, bool loops)
 		memset(disk, 0, sizeof(*disk));
 		strcpy(disk->name, e->d_name);
 		disk->size = read_number("/sys/block/%s/size%s", disk->name, "") * SECTOR;
+		disk->sector = read_number("/sys/block/%s/queue/logical_block_size%s", disk->name, "");
 		snprintf(path, sizeof(path), "/sys/block/%s/device/model", disk->name);
 		if (!read_text(path, disk->model, sizeof(disk->model)))
 			snprintf(disk->model, sizeof(disk->model), "disk");
@@ -220,7 +221,8 @@ static bool left_clean(const struct disk *disk, const struct partition *p)
 	fd = open(device, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || pread(fd, super, sizeof(super), (off_t)(p->start + 1024)) != sizeof(super))
 		clean = false;
-	else if (le16_at(super + 0x38) != 0xef53 || le32_at(super + 0x60) & 4 /* needs recovery */ || !(le16_at(super + 0x3a) & 1))
+	else if (le16_at(super + 0x38) != 0xef53 || le32_at(super + 0x60) & 4 /* needs recovery */ ||
+		 !(le16_at(super + 0x3a) & 1))
 		clean = false;
 	if (fd >= 0)
 		close(fd);
@@ -231,8 +233,8 @@ static void tell(void (*say)(const char *), const struct partition *p, const cha
 {
 	char sentence[320];
 
-	snprintf(sentence, sizeof(sentence), "%s: %s%s%.60s%s%s", p->name, p->type[0] ? p->type : "unknown", p->label[0] ? " \"" : "",
-		 p->label, p->label[0] ? "\", " : ", ", text);
+	snprintf(sentence, sizeof(sentence), "%s: %s%s%.60s%s%s", p->name, p->type[0] ? p->type : "unknown",
+		 p->label[0] ? " \"" : "", p->label, p->label[0] ? "\", " : ", ", text);
 	say(sentence);
 }
 
@@ -264,7 +266,8 @@ static struct used_map *partition_map(const struct disk *disk, const struct part
 	return NULL;
 }
 
-static void add_partition(struct used_map *map, const struct disk *disk, const struct partition *p, void (*say)(const char *))
+static void add_partition(struct used_map *map, const struct disk *disk, const struct partition *p,
+			  void (*say)(const char *))
 {
 	const char *program = partclone_for(p->type);
 	struct used_map *own;

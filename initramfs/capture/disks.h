@@ -6,22 +6,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/used_map.h"
+#include "daemon/image/used_map.h"
 
 #define DISKS_MAX      32
 #define PARTITIONS_MAX 128
 
 struct partition {
-	char name[32]; /* "sda1" */
+	char name[32];        /* "sda1" */
 	uint64_t start, size; /* bytes */
-	char type[32];	      /* as blkid calls it: "ntfs", "ext4", "vfat", "swap"; "" unknown */
+	char type[32];        /* as blkid calls it: "ntfs", "ext4", "vfat", "swap"; "" unknown */
 	char label[64];
 };
 
 struct disk {
 	char name[32]; /* "sda" */
 	char model[64];
-	uint64_t size; /* bytes */
+	uint64_t size;   /* bytes */
+	uint64_t sector; /* bytes, as the drive says: 512 or 4096 */
 	struct partition partition[PARTITIONS_MAX];
 	unsigned int partitions;
 };
@@ -32,8 +33,8 @@ unsigned int disks_find(struct disk *disks, unsigned int max, bool loops);
 void disk_look(struct disk *disk);
 
 /*
- * What of the disk has to be sent. `say` gets a sentence for each partition. A partition whose use cannot be found out for
- * certain counts as used from end to end.
+ * What of the disk has to be sent. `say` gets a sentence for each partition. A partition whose use cannot be found out
+ * for certain counts as used from end to end.
  */
 struct used_map *disk_used(const struct disk *disk, void (*say)(const char *sentence));
 

@@ -4,14 +4,15 @@
  *
  *	bootwell-overlay STORE OVERLAY [--summary | --ranges]
  *
- * STORE is the file (or disk), OVERLAY the UUID. The overlay must not be open: its target is gone, so everything is in the
- * store and nothing moves it; the store itself may be in use for other clients. Nothing is ever written: the engine's code
- * opens the store on an I/O layer that reads, and pretends to write.
+ * STORE is the file (or disk), OVERLAY the UUID. The overlay must not be open: its target is gone, so everything is in
+ * the store and nothing moves it; the store itself may be in use for other clients. Nothing is ever written: the
+ * engine's code opens the store on an I/O layer that reads, and pretends to write.
  *
- * Output, little-endian: 64 bytes "BWOVRLY1", u64 size of the disk, u64 bytes that differ from the base, u32 ranges, 36 bytes
- * of zeros; 256 bytes: the generation that the overlay lies on, NUL-terminated. Then, unless --summary, ranges in ascending
- * order: u64 offset, u32 length (1 to 4 MiB, multiple of 512), u32 kind: 1 data follow, 2 zeros, with --ranges always 3, and
- * nothing follows; at last a range of offset UINT64_MAX, length 0, kind 0: without it the output is not whole.
+ * Output, little-endian: 64 bytes "BWOVRLY1", u64 size of the disk, u64 bytes that differ from the base, u32 ranges, 36
+ * bytes of zeros; 256 bytes: the generation that the overlay lies on, NUL-terminated. Then, unless --summary, ranges in
+ * ascending order: u64 offset, u32 length (1 to 4 MiB, multiple of 512), u32 kind: 1 data follow, 2 zeros, with
+ * --ranges always 3, and nothing follows; at last a range of offset UINT64_MAX, length 0, kind 0: without it the output
+ * is not whole.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +27,8 @@
 #include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/overlay.h"
 
-#define PIECE	   (4u << 20)
-#define TRIES	   5 /* the store's tables may be on the move for other clients */
+#define PIECE       (4u << 20)
+#define TRIES       5 /* the store's tables may be on the move for other clients */
 #define STAGING_MIN (1u << 20)
 
 /* --- an I/O layer that cannot write -------------------------------------------------------------------------------*/
@@ -153,17 +154,25 @@ static void ignore(struct overlay *ov, void *arg)
 	(void)arg;
 }
 
-static int open_all(struct opened *o, const char *path, const uint8_t uuid[16], struct engine_error *err)
+static void ignore_damage(struct overlay *ov, uint64_t at, void *arg)
+{
+	(void)ov;
+	(void)at;
+	(void)arg;
+}
+
+static int open_all(struct opened *o, const char *path, const uint8_t uuid[16], struct sentence *err)
 {
 	static struct io_backend backend = {queue_new};
 	struct store_params sp = {.io = &backend, .machine_boot = o->machine};
-	struct overlay_params op = {.host = {ignore, ignore, NULL}};
+	struct overlay_params op = {.host = {ignore, ignore, ignore_damage, NULL}};
 	int r;
 
 	memset(o, 0, sizeof(*o));
 	sp.fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (sp.fd < 0)
-		return engine_fail(err, -errno, "The write-back store %s cannot be opened: %s.", path, strerror(errno));
+		return sentence_fail(err, -errno, "The write-back store %s cannot be opened: %s.", path,
+				     strerror(errno));
 	r = store_size(sp.fd, &sp.size);
 	if (!r)
 		r = store_open(&o->store, &sp, err);
@@ -173,10 +182,12 @@ static int open_all(struct opened *o, const char *path, const uint8_t uuid[16], 
 	}
 	r = find_header(o, uuid);
 	if (r)
-		return engine_fail(err, r, "The write-back store %s has nothing of this overlay: nothing was ever written to it.", path);
+		return sentence_fail(
+			err, r, "The write-back store %s has nothing of this overlay: nothing was ever written to it.",
+			path);
 	r = staging_open(&o->staging, NULL, STAGING_MIN, o->store->uuid, o->machine);
 	if (r)
-		return engine_fail(err, r, "There is no memory.");
+		return sentence_fail(err, r, "There is no memory.");
 	/* As the overlay was opened last, so that it is taken as it is. */
 	op.store = o->store;
 	op.staging = o->staging;
@@ -192,35 +203,19 @@ static int open_all(struct opened *o, const char *path, const uint8_t uuid[16], 
 
 /* --- what is in it ------------------------------------------------------------------------------------------------*/
 
-static bool has_any(const struct overlay *ov, uint32_t block)
-{
-	return map_is_zero(&ov->map, block) || map_get(&ov->map, block);
-}
-
-/* Bytes that are not the base's: 512-byte sectors in the first 4096. */
-static uint8_t sectors_of(const struct overlay *ov, uint32_t block)
-{
-	const struct map_entry *e = map_get(&ov->map, block);
-
-	if (map_is_zero(&ov->map, block))
-		return 0xff;
-	return e ? e->mask : 0;
-}
-
-static void count(const struct overlay *ov, uint64_t *ret_bytes, uint32_t *ret_ranges)
+static void count(struct overlay *ov, uint64_t *ret_bytes, uint32_t *ret_ranges)
 {
 	bool in = false;
 
 	*ret_bytes = 0;
 	*ret_ranges = 0;
-	for (uint32_t b = 0; b < ov->map.blocks; b++) {
-		bool any = has_any(ov, b);
+	for (uint32_t b = 0; b < (overlay_size(ov) + OVERLAY_BLOCK - 1) / OVERLAY_BLOCK; b++) {
+		uint8_t sectors = overlay_sectors(ov, b);
 
-		if (any)
-			*ret_bytes += (unsigned int)__builtin_popcount(sectors_of(ov, b)) * 512u;
-		if (any && !in)
+		*ret_bytes += (unsigned int)__builtin_popcount(sectors) * OVERLAY_SECTOR;
+		if (sectors && !in)
 			++*ret_ranges;
-		in = any;
+		in = sectors != 0;
 	}
 }
 
@@ -239,8 +234,25 @@ static int put_range(uint64_t offset, uint32_t length, uint32_t kind)
 	return put(head, sizeof(head));
 }
 
+/* A run of the store, compared with its checksums. */
+static int read_run(int fd, const struct run *run, uint8_t *to)
+{
+	uint64_t from = run->source / STORE_BLOCK * STORE_BLOCK;
+	uint64_t end = (run->source + run->length + STORE_BLOCK - 1) / STORE_BLOCK * STORE_BLOCK;
+	struct iovec iov = {malloc(end - from), end - from};
+	struct io_op op = {.type = IO_READ, .fd = fd, .iov = &iov, .iov_cnt = 1, .offset = from};
+	int r = iov.iov_base ? read_op(&op) : -ENOMEM;
+
+	if (!r && !overlay_run_whole(run, iov.iov_base))
+		r = -EUCLEAN;
+	if (!r)
+		memcpy(to, (uint8_t *)iov.iov_base + (run->source - from), run->length);
+	free(iov.iov_base);
+	return r;
+}
+
 /* Reads [offset, offset + length), all of it in the overlay, into data. */
-static int read_range(struct overlay *ov, uint64_t offset, uint32_t length, uint8_t *data)
+static int read_range(struct overlay *ov, int fd, uint64_t offset, uint32_t length, uint8_t *data)
 {
 	struct iovec iov = {data, length};
 	struct iov_pos dst;
@@ -252,24 +264,22 @@ static int read_range(struct overlay *ov, uint64_t offset, uint32_t length, uint
 	r = overlay_read(ov, offset, length, &dst, &runs);
 	for (uint32_t i = 0; i < runs.count; i++) {
 		const struct run *run = &runs.run[i];
-		struct iovec part = {data + run->at, run->length};
-		struct io_op op = {.type = IO_READ, .fd = ov->store->fd, .iov = &part, .iov_cnt = 1, .offset = run->source};
 
 		if (run->type != RUN_SLOT) {
 			r = -EUCLEAN; /* the map said that it is ours */
 			continue;
 		}
 		if (!r)
-			r = read_op(&op);
+			r = read_run(fd, run, data + run->at);
 		overlay_run_done(ov, run);
 	}
 	run_list_done(&runs);
 	return r;
 }
 
-static int put_content(struct overlay *ov, uint64_t start, uint32_t length, uint8_t *data)
+static int put_content(struct overlay *ov, int fd, uint64_t start, uint32_t length, uint8_t *data)
 {
-	int r = read_range(ov, start, length, data);
+	int r = read_range(ov, fd, start, length, data);
 
 	if (r)
 		return r;
@@ -279,28 +289,29 @@ static int put_content(struct overlay *ov, uint64_t start, uint32_t length, uint
 	return r ? r : put(data, length);
 }
 
-/* A run of sectors that the overlay has, at most PIECE long; at a block boundary the next block may go on. data NULL: ranges only. */
-static int dump(struct overlay *ov, uint8_t *data)
+/* A run of sectors that the overlay has, at most PIECE long; at a block boundary the next block may go on. data NULL:
+ * ranges only. */
+static int dump(struct overlay *ov, int fd, uint8_t *data)
 {
-	uint64_t size = ov->size, at = 0, start;
+	uint64_t size = overlay_size(ov), at = 0, start;
 	int r = 0;
 
 	while (!r && at < size) {
 		uint32_t block = (uint32_t)(at / OVERLAY_BLOCK), length;
 		unsigned int sector = at % OVERLAY_BLOCK / OVERLAY_SECTOR;
 
-		if (!(sectors_of(ov, block) >> sector & 1)) {
-			at += sectors_of(ov, block) ? OVERLAY_SECTOR : OVERLAY_BLOCK - at % OVERLAY_BLOCK;
+		if (!(overlay_sectors(ov, block) >> sector & 1)) {
+			at += overlay_sectors(ov, block) ? OVERLAY_SECTOR : OVERLAY_BLOCK - at % OVERLAY_BLOCK;
 			continue;
 		}
 		for (start = at; at < size && at - start < PIECE; at += OVERLAY_SECTOR) {
 			block = (uint32_t)(at / OVERLAY_BLOCK);
 			sector = at % OVERLAY_BLOCK / OVERLAY_SECTOR;
-			if (!(sectors_of(ov, block) >> sector & 1))
+			if (!(overlay_sectors(ov, block) >> sector & 1))
 				break;
 		}
 		length = (uint32_t)(at - start);
-		r = data ? put_content(ov, start, length, data) : put_range(start, length, 3);
+		r = data ? put_content(ov, fd, start, length, data) : put_range(start, length, 3);
 	}
 	return r ? r : put_range(UINT64_MAX, 0, 0);
 }
@@ -335,7 +346,7 @@ static int output(struct opened *o, enum what what)
 	int r = data ? 0 : -ENOMEM;
 
 	count(o->ov, &bytes, &ranges);
-	le64_put(head + 8, o->ov->size);
+	le64_put(head + 8, overlay_size(o->ov));
 	le64_put(head + 16, bytes);
 	le32_put(head + 24, ranges);
 	snprintf(generation, sizeof(generation), "%s", o->header.generation);
@@ -344,7 +355,7 @@ static int output(struct opened *o, enum what what)
 	if (!r)
 		r = put(generation, sizeof(generation));
 	if (!r && what != SUMMARY)
-		r = dump(o->ov, what == RANGES ? NULL : data);
+		r = dump(o->ov, o->store->fd, what == RANGES ? NULL : data);
 	if (!r && fflush(stdout))
 		r = -errno;
 	free(data);
@@ -353,7 +364,7 @@ static int output(struct opened *o, enum what what)
 
 int main(int argc, char **argv)
 {
-	struct engine_error err = {""};
+	struct sentence err = {""};
 	enum what what = EVERYTHING;
 	struct opened o;
 	uint8_t uuid[16];

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,14 +23,13 @@ struct check {
 	int findings;
 };
 
-static void __attribute__((format(printf, 3, 4)))
-finding(struct check *c, const char *fix, const char *format, ...)
+static void __attribute__((format(printf, 3, 4))) finding(struct check *c, const char *fix, const char *format, ...)
 {
 	char text[512];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	sentence_format(text, sizeof(text), format, args);
 	va_end(args);
 	c->report(c->arg, text, fix);
 	c->findings++;
@@ -66,7 +64,7 @@ static uint64_t count_data(const struct unit_map *map)
 	return n;
 }
 
-static int check_shared(struct check *c, const struct segment *seg)
+static int check_shared(struct check *c, const struct image_segment *seg)
 {
 	const struct unit_map *map = &seg->units;
 	uint64_t n = count_data(map), at = 0, shared = 0;
@@ -86,15 +84,14 @@ static int check_shared(struct check *c, const struct segment *seg)
 	if (shared)
 		finding(c, "restore it from a copy: a write to one of them would change the other",
 			"%s: %llu of its %llu units share their place in the file with another one",
-			c->img->files[seg->file].name, (unsigned long long)shared,
-			(unsigned long long)n);
+			c->img->files[seg->file].name, (unsigned long long)shared, (unsigned long long)n);
 	free(list);
 	return 0;
 }
 
 /* --- the second copy of VMDK's tables --- */
 
-static uint64_t compare_table(const struct segment *seg, size_t table, const uint8_t *gt)
+static uint64_t compare_table(const struct image_segment *seg, size_t table, const uint8_t *gt)
 {
 	const struct unit_map *map = &seg->units;
 	const uint32_t *entry = map->tables[table].entry;
@@ -108,7 +105,7 @@ static uint64_t compare_table(const struct segment *seg, size_t table, const uin
 	return different;
 }
 
-static int check_other(struct check *c, const struct segment *seg)
+static int check_other(struct check *c, const struct image_segment *seg)
 {
 	static const uint8_t absent[4u << VMDK_TABLE_SHIFT];
 	const struct image *img = c->img;
@@ -116,15 +113,14 @@ static int check_other(struct check *c, const struct segment *seg)
 	uint64_t different = 0;
 
 	for (size_t t = 0; t < seg->units.n_tables; t++) {
-		if (image_read(img, seg->file, seg->other * SECTOR + 4 * t, sector, 4,
-			       "grain directory", NULL) < 0)
+		if (image_read(img, seg->file, seg->other * SECTOR + 4 * t, sector, 4, "grain directory", NULL) < 0)
 			return -EIO;
 		if (!le32_at(sector)) {
 			different += compare_table(seg, t, absent);
 			continue;
 		}
-		if (image_read(img, seg->file, (uint64_t)le32_at(sector) * SECTOR, gt, sizeof(gt),
-			       "grain table", NULL) < 0)
+		if (image_read(img, seg->file, (uint64_t)le32_at(sector) * SECTOR, gt, sizeof(gt), "grain table",
+			       NULL) < 0)
 			return -EIO;
 		different += compare_table(seg, t, gt);
 	}
@@ -144,8 +140,7 @@ static bool is_zero(const uint8_t *p, size_t n)
 }
 
 /* Sectors of a block whose bit is clear although they hold something; -errno. */
-static int64_t hidden_sectors(const struct image *img, const struct segment *seg, uint32_t entry,
-			      uint8_t *bitmap)
+static int64_t hidden_sectors(const struct image *img, const struct image_segment *seg, uint32_t entry, uint8_t *bitmap)
 {
 	uint32_t sectors = (uint32_t)(((uint64_t)1 << seg->units.unit_shift) / SECTOR);
 	uint64_t at = (uint64_t)entry * SECTOR;
@@ -157,15 +152,15 @@ static int64_t hidden_sectors(const struct image *img, const struct segment *seg
 	for (uint32_t i = 0; i < sectors; i++) {
 		if (bitmap[i / 8] >> (7 - i % 8) & 1)
 			continue;
-		if (image_read(img, seg->file, at + seg->units.skip + (uint64_t)i * SECTOR, data,
-			       SECTOR, "block", NULL) < 0)
+		if (image_read(img, seg->file, at + seg->units.skip + (uint64_t)i * SECTOR, data, SECTOR, "block",
+			       NULL) < 0)
 			return -EIO;
 		hidden += !is_zero(data, SECTOR);
 	}
 	return hidden;
 }
 
-static int check_bitmaps(struct check *c, const struct segment *seg)
+static int check_bitmaps(struct check *c, const struct image_segment *seg)
 {
 	const struct unit_map *map = &seg->units;
 	uint8_t *bitmap = malloc(map->skip);
@@ -176,8 +171,7 @@ static int check_bitmaps(struct check *c, const struct segment *seg)
 	for (size_t t = 0; t < map->n_tables; t++) {
 		for (uint64_t i = 0; map->tables[t].entry && i < table_units(map); i++) {
 			int64_t hidden = is_data(map->tables[t].entry[i])
-						 ? hidden_sectors(c->img, seg,
-								  map->tables[t].entry[i], bitmap)
+						 ? hidden_sectors(c->img, seg, map->tables[t].entry[i], bitmap)
 						 : 0;
 
 			if (hidden < 0) {
@@ -199,13 +193,13 @@ static int check_bitmaps(struct check *c, const struct segment *seg)
 	return 0;
 }
 
-static int check_units(struct check *c, const struct segment *seg)
+static int check_units(struct check *c, const struct image_segment *seg)
 {
 	int r = check_shared(c, seg);
 
 	if (r == 0 && seg->other)
 		r = check_other(c, seg);
-	if (r == 0 && c->img->info.subformat == IMAGE_SUB_VHD_DYNAMIC)
+	if (r == 0 && seg->units.idle_bitmaps)
 		r = check_bitmaps(c, seg);
 	return r;
 }
@@ -241,8 +235,9 @@ const char *image_advice(int code)
 		return "put the parent into the folder of the child; its name does not matter "
 		       "there, it is known by its UUID or CID";
 	case ENOTUNIQ:
-		return "move one of the two away, into another folder; if they differ, keep the "
-		       "one that the child was made from";
+		return "give the one that the child was made from the name that the child remembers; if nobody knows "
+		       "which "
+		       "it was, what the child reads cannot be trusted";
 	case EPERM:
 	case EXDEV:
 	case ELOOP:
@@ -262,6 +257,8 @@ const char *image_advice(int code)
 		return "look at the disk that it lies on: dmesg";
 	case EACCES:
 		return "run it as root, or look at the permissions of the file and its folders";
+	case EISDIR:
+		return "name the file itself, and not a folder or a device";
 	case ENOMEM:
 	case EAGAIN:
 	case EBUSY:
@@ -269,4 +266,47 @@ const char *image_advice(int code)
 	default:
 		return "let the program that made it check it, or take another copy";
 	}
+}
+
+static const char *const outcome_words[IMAGE_OUTCOMES] = {
+	[IMAGE_GOOD] = "good",
+	[IMAGE_DAMAGED] = "damaged",
+	[IMAGE_ABSENT] = "absent",
+	[IMAGE_UNREADABLE] = "unreadable",
+};
+
+enum image_outcome image_outcome(int code)
+{
+	switch (-code) {
+	case 0:
+		return IMAGE_GOOD;
+	case EBADMSG:
+	case EUCLEAN:
+	case ENOTSUP: /* of an image that was fine once: its header is another one */
+	case EMEDIUMTYPE:
+		return IMAGE_DAMAGED;
+	case ENOENT:
+	case ENOTDIR:
+	case ENODATA: /* its parent */
+	case ENOMEDIUM:
+		return IMAGE_ABSENT;
+	default:
+		return IMAGE_UNREADABLE;
+	}
+}
+
+const char *image_outcome_word(enum image_outcome outcome)
+{
+	return outcome_words[outcome];
+}
+
+int image_outcome_from_word(const char *word, enum image_outcome *ret)
+{
+	for (unsigned int i = 0; word && i < IMAGE_OUTCOMES; i++) {
+		if (strcmp(word, outcome_words[i]) == 0) {
+			*ret = (enum image_outcome)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }

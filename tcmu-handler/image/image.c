@@ -1,162 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Opening and closing, chains of parents, names. After image_open() an image never changes, except
+ * Opening and closing, chains of parents. After image_open() an image never changes, except
  * that image_set_parent() links it and gives the parent's files their numbers; that happens before
  * the chain is shared between threads. image_map() is in map.c.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "tcmu-handler/image/internal.h"
 
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-}
-
-int image_fail(struct image_error *err, int code, const char *format, ...)
-{
-	va_list args;
-
-	if (err) {
-		va_start(args, format);
-		vsnprintf(err->text, sizeof(err->text), format, args);
-		va_end(args);
-		make_printable(err->text);
-	}
-	return code;
-}
-
-void image_note(struct image *img, const char *fix, const char *format, ...)
-{
-	struct image_note *note;
-	va_list args;
-
-	if (img->n_notes == IMAGE_NOTES_MAX)
-		return;
-	note = &img->notes[img->n_notes++];
-	note->fix = fix;
-	va_start(args, format);
-	vsnprintf(note->finding, sizeof(note->finding), format, args);
-	va_end(args);
-	make_printable(note->finding);
-}
-
-void *image_table_alloc(struct image *img, uint64_t n, size_t size, struct image_error *err)
-{
-	void *p;
-
-	if (n > (IMAGE_TABLE_MAX - img->table_bytes) / size) {
-		image_fail(
-			err, -EFBIG,
-			"%s: its tables would need more than %llu MiB of memory; convert it to raw",
-			img->name, (unsigned long long)(IMAGE_TABLE_MAX >> 20));
-		return NULL;
-	}
-	p = calloc(n ? n : 1, size);
-	if (!p) {
-		image_fail(err, -ENOMEM, "%s: no memory for tables of %llu bytes", img->name,
-			   (unsigned long long)(n * size));
-		return NULL;
-	}
-	img->table_bytes += n * size;
-	return p;
-}
-
-struct segment *image_add_segment(struct image *img, enum segment_kind kind, uint64_t length,
-				  struct image_error *err)
-{
-	unsigned int n = img->n_segments;
-	uint64_t start = n ? img->segments[n - 1].start + img->segments[n - 1].length : 0;
-	struct segment *seg;
-
-	if (length == 0 || length > IMAGE_SIZE_MAX - start) {
-		image_fail(err, -EFBIG,
-			   length ? "%s: its extents add up to more than 64 TiB"
-				  : "%s: it has an empty extent",
-			   img->name);
-		return NULL;
-	}
-	if (!(n & (n - 1))) {
-		seg = realloc(img->segments, (n ? 2 * n : 1) * sizeof(*seg));
-		if (!seg) {
-			image_fail(err, -ENOMEM, "%s: out of memory", img->name);
-			return NULL;
-		}
-		img->segments = seg;
-	}
-	seg = &img->segments[img->n_segments++];
-	*seg = (struct segment){.kind = kind, .start = start, .length = length};
-	return seg;
-}
-
-int image_set_size(struct image *img, uint64_t size, uint64_t size_override,
-		   struct image_error *err)
-{
-	const struct segment *last = &img->segments[img->n_segments - 1];
-	uint64_t most = last->start + last->length;
-
-	if (size_override) {
-		if (size_override % SECTOR || size_override > most)
-			return image_fail(err, -EINVAL,
-					  "%s: the size given for it, %llu, is not a multiple of "
-					  "512 of at most %llu",
-					  img->name, (unsigned long long)size_override,
-					  (unsigned long long)most);
-		size = size_override;
-	}
-	img->info.virtual_size = size;
-	return 0;
-}
-
-static int image_init(struct image *img, const struct image_source *src, struct image_error *err)
+static int image_init(struct image *img, const struct image_source *src, struct sentence *err)
 {
 	const char *slash = strrchr(src->name, '/');
 
 	img->dirfd = src->dirfd;
 	img->info.format = src->format;
+	img->info.subformat = "";
+	img->info.fingerprint = 0xcbf29ce484222325u;
 	img->name = strdup(src->name);
 	img->folder = strndup(src->name, slash ? (size_t)(slash - src->name) + 1 : 0);
-	return img->name && img->folder ? 0
-					: image_fail(err, -ENOMEM, "%s: out of memory", src->name);
+	return img->name && img->folder ? 0 : sentence_fail(err, -ENOMEM, "%s: out of memory", src->name);
 }
 
-int image_open(struct image **ret, const struct image_source *src, struct image_error *err)
+static void stamp_units(struct image *img, const struct unit_map *map)
 {
-	struct image *img = calloc(1, sizeof(*img));
+	uint64_t h = img->info.fingerprint;
+
+	for (size_t t = 0; t < map->n_tables; t++)
+		for (size_t i = 0; map->tables[t].entry && i < (size_t)1 << map->table_shift; i++)
+			if (map->tables[t].entry[i])
+				h = (h ^ (t << map->table_shift) ^ i ^ (uint64_t)map->tables[t].entry[i] << 32) *
+				    0x100000001b3u;
+	img->info.fingerprint = h;
+}
+
+/* The headers were stamped when they were read; here is where everything lies. */
+static void stamp_all(struct image *img)
+{
+	for (unsigned int i = 0; i < img->n_segments; i++) {
+		const struct image_segment *seg = &img->segments[i];
+		uint64_t where[4] = {seg->kind, seg->start, seg->length, seg->offset};
+
+		image_stamp(img, where, sizeof(where));
+		stamp_units(img, &seg->units);
+	}
+	if (!img->info.fingerprint)
+		img->info.fingerprint = 1;
+}
+
+int image_open(struct image **ret, const struct image_source *src, struct sentence *err)
+{
+	const struct image_type *type = image_type(src->format);
+	struct image *img;
 	int r;
 
+	if (!type)
+		return sentence_fail(err, -EINVAL, "%s: no such image format", src->name);
+	img = calloc(1, sizeof(*img));
 	if (!img)
-		return image_fail(err, -ENOMEM, "%s: out of memory", src->name);
+		return sentence_fail(err, -ENOMEM, "%s: out of memory", src->name);
 	r = image_init(img, src, err);
 	if (r == 0)
 		r = image_add_file(img, src->name, err);
-	if (r >= 0) {
-		switch (src->format) {
-		case IMAGE_RAW:
-			r = raw_open(img, src, err);
-			break;
-		case IMAGE_VHD:
-			r = vhd_open(img, src, err);
-			break;
-		case IMAGE_VMDK:
-			r = vmdk_open(img, src, err);
-			break;
-		default:
-			r = image_fail(err, -EINVAL, "%s: no such image format", src->name);
-		}
-	}
+	if (r >= 0)
+		r = type->open(img, src, err);
 	if (r < 0) {
 		image_close(img);
 		return r;
 	}
+	stamp_all(img);
 	img->dirfd = -1;
 	*ret = img;
 	return 0;
@@ -212,51 +126,39 @@ static unsigned int chain_length(const struct image *img)
 	return n;
 }
 
-static const char *id_word(const struct image *img)
-{
-	return img->info.format == IMAGE_VHD ? "UUID" : "CID";
-}
-
-static int check_parent(const struct image *child, const struct image *parent,
-			const struct image *top, struct image_error *err)
+static int check_parent(const struct image *child, const struct image *parent, const struct image *top,
+			struct sentence *err)
 {
 	const char *file;
 
 	if (!child->has_parent)
-		return image_fail(err, -EINVAL, "%s: has no parent, so %s cannot be one",
-				  child->name, parent->name);
+		return sentence_fail(err, -EINVAL, "%s: has no parent, so %s cannot be one", child->name, parent->name);
 	if (child->parent || parent->child)
-		return image_fail(err, -EBUSY, "%s: %s", child->name,
-				  child->parent ? "has its parent already"
-						: "its parent belongs to another image already");
+		return sentence_fail(err, -EBUSY, "%s: %s", child->name,
+				     child->parent ? "has its parent already"
+						   : "its parent belongs to another image already");
 	if (parent->info.format != child->info.format)
-		return image_fail(err, -EMEDIUMTYPE, "%s: is a %s, and its parent %s is a %s",
-				  child->name, image_format_name(child->info.format), parent->name,
-				  image_format_name(parent->info.format));
+		return sentence_fail(err, -EMEDIUMTYPE, "%s: is a %s, and its parent %s is a %s", child->name,
+				     image_format_name(child->info.format), parent->name,
+				     image_format_name(parent->info.format));
 	if (strcmp(child->info.parent_id, parent->info.id) != 0)
-		return image_fail(err, -ESTALE,
-				  "%s: its parent has %s %s, but %s has %s; was the parent changed "
-				  "or another one taken?",
-				  child->name, id_word(child), child->info.parent_id, parent->name,
-				  parent->info.id[0] ? parent->info.id : "none");
-	if (parent->info.virtual_size < child->info.virtual_size)
-		return image_fail(err, -EINVAL,
-				  "%s: is larger (%llu bytes) than its parent %s (%llu bytes)",
-				  child->name, (unsigned long long)child->info.virtual_size,
-				  parent->name, (unsigned long long)parent->info.virtual_size);
+		return sentence_fail(err, -ESTALE,
+				     "%s: its parent has %s %s, but %s has %s; was the parent changed "
+				     "or another one taken?",
+				     child->name, image_id_word(child->info.format), child->info.parent_id,
+				     parent->name, parent->info.id[0] ? parent->info.id : "none");
 	file = common_file(top, parent);
 	if (file)
-		return image_fail(err, -ELOOP, "%s: the chain of parents comes back to the file %s",
-				  child->name, file);
+		return sentence_fail(err, -ELOOP, "%s: the chain of parents comes back to the file %s", child->name,
+				     file);
 	if (chain_length(top) + chain_length(parent) > IMAGE_CHAIN_MAX)
-		return image_fail(
-			err, -EMLINK,
-			"%s: more than %d images in the chain of parents; merge some of them",
-			top->name, IMAGE_CHAIN_MAX);
+		return sentence_fail(err, -EMLINK,
+				     "%s: more than %d images in the chain of parents; merge some of them", top->name,
+				     IMAGE_CHAIN_MAX);
 	return 0;
 }
 
-int image_set_parent(struct image *child, struct image *parent, struct image_error *err)
+int image_set_parent(struct image *child, struct image *parent, struct sentence *err)
 {
 	struct image *top = child;
 	unsigned int index = 0;
@@ -307,48 +209,4 @@ const struct image_file *image_file(const struct image *img, unsigned int index)
 		index -= img->n_files;
 	}
 	return NULL;
-}
-
-static const char *const format_names[] = {
-	[IMAGE_RAW] = "raw",
-	[IMAGE_VHD] = "vhd",
-	[IMAGE_VMDK] = "vmdk",
-};
-
-static const char *const subformat_names[] = {
-	[IMAGE_SUB_RAW] = "raw",
-	[IMAGE_SUB_VHD_FIXED] = "fixed",
-	[IMAGE_SUB_VHD_DYNAMIC] = "dynamic",
-	[IMAGE_SUB_VHD_DIFFERENCING] = "differencing",
-	[IMAGE_SUB_VMDK_MONOLITHIC_SPARSE] = "monolithicSparse",
-	[IMAGE_SUB_VMDK_MONOLITHIC_FLAT] = "monolithicFlat",
-	[IMAGE_SUB_VMDK_SPLIT_SPARSE] = "twoGbMaxExtentSparse",
-	[IMAGE_SUB_VMDK_SPLIT_FLAT] = "twoGbMaxExtentFlat",
-	[IMAGE_SUB_VMDK_STREAM_OPTIMIZED] = "streamOptimized",
-	[IMAGE_SUB_VMDK_VMFS] = "vmfs",
-	[IMAGE_SUB_VMDK_VMFS_SPARSE] = "vmfsSparse",
-};
-
-#define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
-
-const char *image_format_name(enum image_format format)
-{
-	return (unsigned int)format < N_ELEMENTS(format_names) ? format_names[format] : "?";
-}
-
-const char *image_subformat_name(enum image_subformat subformat)
-{
-	return (unsigned int)subformat < N_ELEMENTS(subformat_names) ? subformat_names[subformat]
-								     : "?";
-}
-
-int image_format_from_name(const char *name, enum image_format *ret)
-{
-	for (unsigned int i = 0; i < N_ELEMENTS(format_names); i++) {
-		if (strcasecmp(name, format_names[i]) == 0) {
-			*ret = (enum image_format)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
 }

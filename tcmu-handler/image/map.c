@@ -9,45 +9,12 @@
  * no more than MERGE_MAX units of an image, so that its time is bounded.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "tcmu-handler/image/internal.h"
 
 #define MERGE_MAX 256
 
-int unit_map_init(struct image *img, struct segment *seg, uint32_t unit_bytes,
-		  unsigned int table_shift, struct image_error *err)
-{
-	struct unit_map *map = &seg->units;
-
-	map->unit_shift = (unsigned int)__builtin_ctz(unit_bytes);
-	map->table_shift = table_shift;
-	map->units = ((seg->length - 1) >> map->unit_shift) + 1;
-	map->n_tables = ((map->units - 1) >> table_shift) + 1;
-	map->tables = image_table_alloc(img, map->n_tables, sizeof(*map->tables), err);
-	if (!map->tables) {
-		map->n_tables = 0;
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-void unit_map_done(struct unit_map *map)
-{
-	for (size_t i = 0; i < map->n_tables; i++) {
-		struct unit_table *t = &map->tables[i];
-
-		if (t->bitmap)
-			for (size_t j = 0; j < (size_t)1 << map->table_shift; j++)
-				free(t->bitmap[j]);
-		free(t->bitmap);
-		free(t->entry);
-		free(t->size);
-	}
-	free(map->tables);
-}
-
-static const struct segment *find_segment(const struct image *img, uint64_t offset)
+static const struct image_segment *find_segment(const struct image *img, uint64_t offset)
 {
 	unsigned int low = 0, high = img->n_segments;
 
@@ -91,8 +58,7 @@ static inline uint32_t entry_of(const struct unit_map *map, uint64_t unit)
 }
 
 /* Bytes that follow on in the same way, from `at` in unit `unit` with `entry`, up to `length`. */
-static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t entry, uint64_t at,
-			   uint64_t length)
+static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t entry, uint64_t at, uint64_t length)
 {
 	uint64_t bytes = (uint64_t)1 << map->unit_shift, run = bytes - at;
 	bool data = entry != UNIT_ABSENT && entry != UNIT_ZERO;
@@ -105,8 +71,7 @@ static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t e
 
 		if (next >= map->units)
 			break;
-		if (!data && next % per_table == 0 &&
-		    !map->tables[next >> map->table_shift].entry) {
+		if (!data && next % per_table == 0 && !map->tables[next >> map->table_shift].entry) {
 			if (entry != UNIT_ABSENT)
 				break;
 			run += bytes << map->table_shift; /* a table that is not there: all its
@@ -125,12 +90,11 @@ static uint64_t run_length(const struct unit_map *map, uint64_t unit, uint64_t e
 
 /* What the segment itself knows of [at, at+length); false if the parent must be asked for
  * ret->length bytes. */
-static bool map_units(const struct image *img, const struct segment *seg, uint64_t at,
-		      uint64_t length, struct image_extent *ret)
+static bool map_units(const struct image *img, const struct image_segment *seg, uint64_t at, uint64_t length,
+		      struct image_extent *ret)
 {
 	const struct unit_map *map = &seg->units;
-	uint64_t unit = at >> map->unit_shift,
-		 in_unit = at & (((uint64_t)1 << map->unit_shift) - 1);
+	uint64_t unit = at >> map->unit_shift, in_unit = at & (((uint64_t)1 << map->unit_shift) - 1);
 	const struct unit_table *table = &map->tables[unit >> map->table_shift];
 	uint64_t slot = unit & (((uint64_t)1 << map->table_shift) - 1);
 	uint32_t entry = entry_of(map, unit);
@@ -148,14 +112,11 @@ static bool map_units(const struct image *img, const struct segment *seg, uint64
 	if (map->bitmaps && table->bitmap && table->bitmap[slot]) {
 		bool here;
 
-		ret->length = same_bits(table->bitmap[slot], in_unit / SECTOR, ret->length / SECTOR,
-					&here) *
-			      SECTOR;
+		ret->length = same_bits(table->bitmap[slot], in_unit / SECTOR, ret->length / SECTOR, &here) * SECTOR;
 		return here;
 	}
 	if (map->compressed) {
-		uint64_t unit_bytes = (uint64_t)1 << map->unit_shift,
-			 left = seg->length - (unit << map->unit_shift);
+		uint64_t unit_bytes = (uint64_t)1 << map->unit_shift, left = seg->length - (unit << map->unit_shift);
 
 		ret->type = IMAGE_EXTENT_COMPRESSED;
 		ret->offset -= in_unit;
@@ -169,10 +130,9 @@ static bool map_units(const struct image *img, const struct segment *seg, uint64
 	return true;
 }
 
-static bool map_segment(const struct image *img, uint64_t offset, uint64_t length,
-			struct image_extent *ret)
+static bool map_segment(const struct image *img, uint64_t offset, uint64_t length, struct image_extent *ret)
 {
-	const struct segment *seg = find_segment(img, offset);
+	const struct image_segment *seg = find_segment(img, offset);
 	uint64_t at = offset - seg->start;
 
 	if (length > seg->length - at)
@@ -209,6 +169,12 @@ int image_map(const struct image *img, uint64_t offset, uint64_t length, struct 
 			break;
 		}
 		img = img->parent;
+		if (offset >= img->info.virtual_size) { /* the child was made larger */
+			extent = (struct image_extent){.type = IMAGE_EXTENT_ZERO, .length = length};
+			break;
+		}
+		if (length > img->info.virtual_size - offset)
+			length = img->info.virtual_size - offset;
 	}
 	*ret = extent;
 	return 0;

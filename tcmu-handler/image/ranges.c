@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Ranges of a file that are taken, each with a word for what lies there; sorted once, then searched. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -55,8 +56,8 @@ void ranges_join(struct ranges *set)
 	for (size_t i = 0; i < set->n; i++) {
 		struct range *last = out ? &set->list[out - 1] : NULL;
 
-		if (last && (set->list[i].start < last->end || (set->list[i].start == last->end &&
-								set->list[i].what == last->what))) {
+		if (last && (set->list[i].start < last->end ||
+			     (set->list[i].start == last->end && set->list[i].what == last->what))) {
 			if (set->list[i].end > last->end)
 				last->end = set->list[i].end;
 			continue;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Text that strangers wrote, as UTF-8 that can be shown: what is no character is told byte by byte. */
 #include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/image/utf.h"
 
@@ -54,11 +55,7 @@ void utf8_from_utf16(char *to, size_t size, const uint8_t *from, size_t length, 
 static size_t get_utf8(const uint8_t *p, size_t left, uint32_t *ret)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = p[0] < 0x80       ? 1
-		   : p[0] >> 5 == 6  ? 2
-		   : p[0] >> 4 == 14 ? 3
-		   : p[0] >> 3 == 30 ? 4
-				     : 0;
+	size_t n = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
 	uint32_t c = n == 1 ? p[0] : n ? p[0] & (0x7fu >> n) : 0;
 
 	if (n == 0 || n > left)
@@ -74,22 +71,29 @@ static size_t get_utf8(const uint8_t *p, size_t left, uint32_t *ret)
 	return n;
 }
 
-void utf8_copy(char *to, size_t size, const char *from, size_t length)
+void utf8_escape(char *to, size_t size, const char *from, size_t length)
 {
+	static const char hex[] = "0123456789abcdef";
 	const uint8_t *p = (const uint8_t *)from;
 	size_t out = 0;
 
 	for (size_t i = 0; i < length;) {
-		uint32_t c = '?';
+		uint32_t c;
 		size_t used = get_utf8(p + i, length - i, &c), n;
 
-		if (c >= 0x80 && c < 0xa0)
-			c = '?';
-		n = put_utf8(to + out, size - out, c);
+		if (!used) {
+			if (size - out < 5) /* never half of it */
+				break;
+			memcpy(to + out, (const char[]){'\\', 'x', hex[p[i] >> 4], hex[p[i] & 15]}, 4);
+			out += 4;
+			i++;
+			continue;
+		}
+		n = put_utf8(to + out, size - out, c >= 0x80 && c < 0xa0 ? '?' : c);
 		if (!n)
 			break;
 		out += n;
-		i += used ? used : 1;
+		i += used;
 	}
 	to[out] = '\0';
 }

@@ -11,7 +11,11 @@
  * become '?'. */
 void utf8_from_utf16(char *to, size_t size, const uint8_t *from, size_t length, bool big_endian);
 
-/* Bytes that should be UTF-8: what is not becomes '?'; cut at a character that does not fit. */
-void utf8_copy(char *to, size_t size, const char *from, size_t length);
+/*
+ * Bytes that should be UTF-8, as UTF-8 that fits into `size`: a byte that belongs to no character (a name in Latin-1 or
+ * Shift JIS) becomes "\xe9", a control character '?'. Cut at a character that does not fit. `to` and `from` may not
+ * overlap.
+ */
+void utf8_escape(char *to, size_t size, const char *from, size_t length);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * VHD on disk, for the reader (vhd.c), the writer (daemon/image_convert.c) and tests. All numbers
+ * VHD on disk, for the reader (vhd.c), the writer (daemon/image/convert.c) and tests. All numbers
  * are big-endian. "Virtual Hard Disk Image Format Specification", Microsoft, version 1.0, 2006;
  * where writers differ, docs/images.md.
  */
@@ -64,8 +64,7 @@ uint32_t vhd_checksum(const uint8_t *p, size_t length, size_t field);
 
 /* The geometry of the specification's appendix for a disk of this many sectors; capped at
  * 65535/16/255. */
-void vhd_geometry(uint64_t sectors, uint16_t *ret_cylinders, uint8_t *ret_heads,
-		  uint8_t *ret_sectors);
+void vhd_geometry(uint64_t sectors, uint16_t *ret_cylinders, uint8_t *ret_heads, uint8_t *ret_sectors);
 
 /* Bytes of the sector bitmap in front of a block. */
 uint32_t vhd_bitmap_bytes(uint32_t block_size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * VMDK on disk, for the reader, the writer (daemon/image_write_vmdk.c) and tests. All numbers are
+ * VMDK on disk, for the reader, the writer (daemon/image/write_vmdk.c) and tests. All numbers are
  * little-endian. "Virtual Disk Format 5.0", VMware, 2011; where writers differ, docs/images.md.
  */
 #ifndef BOOTWELL_IMAGE_VMDK_H
@@ -26,7 +26,7 @@ enum vmdk_header_field {                   /* hosted sparse extent, 512 bytes */
 			 VMDK_H_DESCRIPTOR = 28, /* u64 sector */
 			 VMDK_H_DESCRIPTOR_SECTORS = 36,
 			 VMDK_H_TABLE_ENTRIES = 44, /* u32 */
-			 VMDK_H_RGD = 48, /* u64 sector of the redundant grain directory */
+			 VMDK_H_RGD = 48,           /* u64 sector of the redundant grain directory */
 			 VMDK_H_GD = 56,
 			 VMDK_H_OVERHEAD = 64,    /* u64 sectors */
 			 VMDK_H_UNCLEAN = 72,     /* u8 */

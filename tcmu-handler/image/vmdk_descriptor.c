@@ -6,6 +6,9 @@
  *	RW 63 FLAT "disk-flat.vmdk" 0
  *	RW 128 ZERO
  *
+ * VMware begins it with "# Disk DescriptorFile"; others wrote that differently, or not at all, and their files are
+ *taken too when there is a createType and an extent.
+ *
  * What matters is read strictly (a key that counts may stand there once, a number is a number), the
  * rest is skipped. File names come out with their backslashes turned; whether they may be opened is
  * for the caller to see.
@@ -28,7 +31,7 @@ struct parser {
 	const char *name;
 	unsigned int line;
 	bool has_version, has_cid, has_parent_cid, has_type;
-	struct image_error *err;
+	struct sentence *err;
 };
 
 /* A piece of the text; not ended by NUL. */
@@ -39,8 +42,7 @@ struct span {
 
 static int bad_line(struct parser *ps, const char *what)
 {
-	return image_fail(ps->err, -EBADMSG, "%s: line %u of its descriptor: %s", ps->name,
-			  ps->line, what);
+	return sentence_fail(ps->err, -EBADMSG, "%s: line %u of its descriptor: %s", ps->name, ps->line, what);
 }
 
 static bool is_space(char c)
@@ -130,9 +132,8 @@ static int parse_type(struct parser *ps, struct span word, enum vmdk_extent_type
 		const char *word;
 		int type;
 	} types[] = {
-		{"FLAT", VMDK_EXTENT_FLAT},     {"VMFS", VMDK_EXTENT_FLAT},
-		{"SPARSE", VMDK_EXTENT_SPARSE}, {"VMFSSPARSE", VMDK_EXTENT_COWD},
-		{"ZERO", VMDK_EXTENT_ZERO},
+		{"FLAT", VMDK_EXTENT_FLAT},       {"VMFS", VMDK_EXTENT_FLAT}, {"SPARSE", VMDK_EXTENT_SPARSE},
+		{"VMFSSPARSE", VMDK_EXTENT_COWD}, {"ZERO", VMDK_EXTENT_ZERO},
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -142,20 +143,18 @@ static int parse_type(struct parser *ps, struct span word, enum vmdk_extent_type
 		}
 	}
 	if (is_word(word, "SESPARSE"))
-		return image_fail(ps->err, -ENOTSUP,
-				  "%s: is a snapshot in the SESPARSE format, which may hold a log "
-				  "that was not played back; "
-				  "consolidate it in VMware, or convert it with qemu-img",
-				  ps->name);
-	if (is_word(word, "VMFSRDM") || is_word(word, "VMFSRDMP") || is_word(word, "VMFSRAW") ||
-	    is_word(word, "RDM"))
-		return image_fail(ps->err, -ENOTSUP,
-				  "%s: is a raw device mapping (RDM): its data is on a device, not "
-				  "in a file; clone it in VMware",
-				  ps->name);
-	return image_fail(ps->err, -ENOTSUP,
-			  "%s: line %u of its descriptor: the extent type %.*s is not known",
-			  ps->name, ps->line, (int)(word.n < 32 ? word.n : 32), word.p);
+		return sentence_fail(ps->err, -ENOTSUP,
+				     "%s: is a snapshot in the SESPARSE format, which may hold a log "
+				     "that was not played back; "
+				     "consolidate it in VMware, or convert it with qemu-img",
+				     ps->name);
+	if (is_word(word, "VMFSRDM") || is_word(word, "VMFSRDMP") || is_word(word, "VMFSRAW") || is_word(word, "RDM"))
+		return sentence_fail(ps->err, -ENOTSUP,
+				     "%s: is a raw device mapping (RDM): its data is on a device, not "
+				     "in a file; clone it in VMware",
+				     ps->name);
+	return sentence_fail(ps->err, -ENOTSUP, "%s: line %u of its descriptor: the extent type %.*s is not known",
+			     ps->name, ps->line, (int)(word.n < 32 ? word.n : 32), word.p);
 }
 
 /* "file" and what follows it. */
@@ -174,7 +173,7 @@ static int parse_file(struct parser *ps, struct span *rest, char **ret)
 		return bad_line(ps, "the extent's file name is empty or too long");
 	*ret = strndup(rest->p + 1, n);
 	if (!*ret)
-		return image_fail(ps->err, -ENOMEM, "%s: out of memory", ps->name);
+		return sentence_fail(ps->err, -ENOMEM, "%s: out of memory", ps->name);
 	for (char *c = *ret; *c; c++)
 		if (*c == '\\')
 			*c = '/';
@@ -182,14 +181,12 @@ static int parse_file(struct parser *ps, struct span *rest, char **ret)
 	return 0;
 }
 
-static int parse_extent(struct parser *ps, struct vmdk_extent *e, struct span access,
-			struct span rest)
+static int parse_extent(struct parser *ps, struct vmdk_extent *e, struct span access, struct span rest)
 {
 	struct span sectors = next_word(&rest), type = next_word(&rest);
 	int r;
 
-	if (!parse_number(sectors, &e->sectors) || e->sectors == 0 ||
-	    e->sectors > IMAGE_SIZE_MAX / SECTOR)
+	if (!parse_number(sectors, &e->sectors) || e->sectors == 0 || e->sectors > IMAGE_SIZE_MAX / SECTOR)
 		return bad_line(ps, "the extent's number of sectors is not a number from 1 to "
 				    "137438953472 (64 TiB)");
 	r = parse_type(ps, type, &e->type);
@@ -215,13 +212,12 @@ static int add_extent(struct parser *ps, struct span access, struct span rest)
 	unsigned int n = d->n_extents;
 
 	if (n == VMDK_EXTENTS_MAX)
-		return image_fail(ps->err, -EMFILE, "%s: has more than %d extents", ps->name,
-				  VMDK_EXTENTS_MAX);
+		return sentence_fail(ps->err, -EMFILE, "%s: has more than %d extents", ps->name, VMDK_EXTENTS_MAX);
 	if (!(n & (n - 1))) {
 		struct vmdk_extent *list = realloc(d->extents, (n ? 2 * n : 1) * sizeof(*list));
 
 		if (!list)
-			return image_fail(ps->err, -ENOMEM, "%s: out of memory", ps->name);
+			return sentence_fail(ps->err, -ENOMEM, "%s: out of memory", ps->name);
 		d->extents = list;
 	}
 	d->extents[n] = (struct vmdk_extent){0};
@@ -234,21 +230,20 @@ static int add_extent(struct parser *ps, struct span access, struct span rest)
 static int parse_create_type(struct parser *ps, struct span value)
 {
 	static const struct {
-		const char *name;
-		enum image_subformat subformat;
+		const char *name, *subformat;
 	} types[] = {
-		{"monolithicSparse", IMAGE_SUB_VMDK_MONOLITHIC_SPARSE},
-		{"monolithicFlat", IMAGE_SUB_VMDK_MONOLITHIC_FLAT},
-		{"twoGbMaxExtentSparse", IMAGE_SUB_VMDK_SPLIT_SPARSE},
-		{"2GbMaxExtentSparse", IMAGE_SUB_VMDK_SPLIT_SPARSE},
-		{"twoGbMaxExtentFlat", IMAGE_SUB_VMDK_SPLIT_FLAT},
-		{"2GbMaxExtentFlat", IMAGE_SUB_VMDK_SPLIT_FLAT},
-		{"streamOptimized", IMAGE_SUB_VMDK_STREAM_OPTIMIZED},
-		{"vmfs", IMAGE_SUB_VMDK_VMFS},
-		{"vmfsPreallocated", IMAGE_SUB_VMDK_VMFS},
-		{"vmfsEagerZeroedThick", IMAGE_SUB_VMDK_VMFS},
-		{"vmfsThin", IMAGE_SUB_VMDK_VMFS},
-		{"vmfsSparse", IMAGE_SUB_VMDK_VMFS_SPARSE},
+		{"monolithicSparse", "monolithicSparse"},
+		{"monolithicFlat", "monolithicFlat"},
+		{"twoGbMaxExtentSparse", "twoGbMaxExtentSparse"},
+		{"2GbMaxExtentSparse", "twoGbMaxExtentSparse"},
+		{"twoGbMaxExtentFlat", "twoGbMaxExtentFlat"},
+		{"2GbMaxExtentFlat", "twoGbMaxExtentFlat"},
+		{"streamOptimized", "streamOptimized"},
+		{"vmfs", "vmfs"},
+		{"vmfsPreallocated", "vmfs"},
+		{"vmfsEagerZeroedThick", "vmfs"},
+		{"vmfsThin", "vmfs"},
+		{"vmfsSparse", "vmfsSparse"},
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -258,19 +253,18 @@ static int parse_create_type(struct parser *ps, struct span value)
 		}
 	}
 	if (is_word(value, "seSparse"))
-		return image_fail(ps->err, -ENOTSUP,
-				  "%s: is a snapshot in the SESPARSE format, which may hold a log "
-				  "that was not played back; "
-				  "consolidate it in VMware, or convert it with qemu-img",
-				  ps->name);
-	if (starts_with(value, "vmfsR") || is_word(value, "fullDevice") ||
-	    is_word(value, "partitionedDevice"))
-		return image_fail(ps->err, -ENOTSUP,
-				  "%s: has its data on a device (RDM, createType %.*s), not in a "
-				  "file; clone it in VMware",
-				  ps->name, (int)(value.n < 32 ? value.n : 32), value.p);
-	return image_fail(ps->err, -ENOTSUP, "%s: the createType %.*s is not known", ps->name,
-			  (int)(value.n < 32 ? value.n : 32), value.p);
+		return sentence_fail(ps->err, -ENOTSUP,
+				     "%s: is a snapshot in the SESPARSE format, which may hold a log "
+				     "that was not played back; "
+				     "consolidate it in VMware, or convert it with qemu-img",
+				     ps->name);
+	if (starts_with(value, "vmfsR") || is_word(value, "fullDevice") || is_word(value, "partitionedDevice"))
+		return sentence_fail(ps->err, -ENOTSUP,
+				     "%s: has its data on a device (RDM, createType %.*s), not in a "
+				     "file; clone it in VMware",
+				     ps->name, (int)(value.n < 32 ? value.n : 32), value.p);
+	return sentence_fail(ps->err, -ENOTSUP, "%s: the createType %.*s is not known", ps->name,
+			     (int)(value.n < 32 ? value.n : 32), value.p);
 }
 
 static int once(struct parser *ps, bool *seen, const char *what)
@@ -300,7 +294,7 @@ static void guess_creator(struct vmdk_descriptor *d, struct span key, struct spa
 	if (is_word(key, "ddb.uuid.image"))
 		snprintf(d->creator, sizeof(d->creator), "VirtualBox");
 	else if (is_word(key, "ddb.comment") && value.n)
-		utf8_copy(d->creator, sizeof(d->creator), value.p, value.n);
+		utf8_escape(d->creator, sizeof(d->creator), value.p, value.n);
 	else if (!d->creator[0] && is_word(key, "ddb.longContentID"))
 		snprintf(d->creator, sizeof(d->creator), "VMware");
 	for (char *c = d->creator; *c; c++)
@@ -317,9 +311,8 @@ static int parse_key(struct parser *ps, struct span key, struct span value)
 	if (is_word(key, "version")) {
 		r = once(ps, &ps->has_version, "the version stands there twice");
 		if (r == 0 && (!parse_number(value, &version) || version < 1 || version > 4))
-			r = image_fail(ps->err, -ENOTSUP,
-				       "%s: its descriptor has the unknown version %.*s", ps->name,
-				       (int)(value.n < 16 ? value.n : 16), value.p);
+			r = sentence_fail(ps->err, -ENOTSUP, "%s: its descriptor has the unknown version %.*s",
+					  ps->name, (int)(value.n < 16 ? value.n : 16), value.p);
 	} else if (is_word(key, "CID")) {
 		r = once(ps, &ps->has_cid, "the CID stands there twice");
 		if (r == 0 && !parse_hex(value, &d->cid))
@@ -333,11 +326,11 @@ static int parse_key(struct parser *ps, struct span key, struct span value)
 		if (r == 0)
 			r = parse_create_type(ps, value);
 	} else if (is_word(key, "parentFileNameHint")) {
-		utf8_copy(d->parent_hint, sizeof(d->parent_hint), value.p, value.n);
+		utf8_escape(d->parent_hint, sizeof(d->parent_hint), value.p, value.n);
 	} else if (starts_with(key, "encryptionKeys") || starts_with(key, "encryption.") ||
 		   is_word(key, "ddb.encoding.key")) {
-		r = image_fail(ps->err, -ENOTSUP,
-			       "%s: is encrypted; remove the encryption in VMware first", ps->name);
+		r = sentence_fail(ps->err, -ENOTSUP, "%s: is encrypted; remove the encryption in VMware first",
+				  ps->name);
 	} else {
 		parse_geometry(d, key, value);
 		guess_creator(d, key, value);
@@ -359,43 +352,91 @@ static int parse_line(struct parser *ps, struct span line)
 	equals = memchr(line.p, '=', line.n);
 	if (!equals)
 		return bad_line(ps, "it is neither a setting nor an extent");
-	return parse_key(
-		ps, trim((struct span){line.p, (size_t)(equals - line.p)}),
-		unquote(trim((struct span){equals + 1, line.n - (size_t)(equals - line.p) - 1})));
+	return parse_key(ps, trim((struct span){line.p, (size_t)(equals - line.p)}),
+			 unquote(trim((struct span){equals + 1, line.n - (size_t)(equals - line.p) - 1})));
+}
+
+/* A line of the text, without its newline; *at goes behind it. */
+static struct span next_line(const char **at, const char *end)
+{
+	const char *p = *at, *newline = memchr(p, '\n', (size_t)(end - p));
+
+	*at = newline ? newline + 1 : end;
+	return (struct span){p, (size_t)((newline ? newline : end) - p)};
+}
+
+static bool is_extent(struct span line)
+{
+	struct span word = next_word(&line);
+	uint64_t sectors;
+
+	return (is_word(word, "RW") || is_word(word, "RDONLY") || is_word(word, "NOACCESS")) &&
+	       parse_number(next_word(&line), &sectors);
+}
+
+static bool is_create_type(struct span line)
+{
+	const char *equals = memchr(line.p, '=', line.n);
+
+	return equals && is_word(trim((struct span){line.p, (size_t)(equals - line.p)}), "createType");
+}
+
+/* Some writers (Notepad) begin a text in UTF-8 with a byte order mark. */
+static size_t mark_length(const char *text, size_t length)
+{
+	return length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
+bool vmdk_descriptor_is(const char *text, size_t length)
+{
+	static const char magic[] = "# Disk Descriptor";
+	const char *p, *end;
+	bool type = false, extent = false;
+
+	p = text + mark_length(text, length);
+	end = text + length;
+	if ((size_t)(end - p) >= sizeof(magic) - 1 && strncasecmp(p, magic, sizeof(magic) - 1) == 0)
+		return true;
+	for (const char *c = p; c < end; c++)
+		if ((unsigned char)*c < 0x20 && *c != '\t' && *c != '\r' && *c != '\n')
+			end = c; /* no text from here on */
+	while (p < end && !(type && extent)) {
+		struct span line = next_line(&p, end);
+
+		type = type || is_create_type(line);
+		extent = extent || is_extent(line);
+	}
+	return type && extent;
 }
 
 static int parse_text(struct parser *ps, const char *text, size_t length)
 {
-	static const char magic[] = "# Disk DescriptorFile";
-	const char *p = text, *end = text + length;
+	const char *p = text + mark_length(text, length), *end = text + length;
 
-	if (length < sizeof(magic) - 1 || strncasecmp(text, magic, sizeof(magic) - 1) != 0)
-		return image_fail(ps->err, -EMEDIUMTYPE,
-				  "%s: is not a VMDK: it does not begin with \"%s\"", ps->name,
-				  magic);
+	if (!vmdk_descriptor_is(text, length))
+		return sentence_fail(ps->err, -EMEDIUMTYPE,
+				     "%s: is not a VMDK: it neither begins with \"# Disk DescriptorFile\" nor has a "
+				     "createType and an extent in its text",
+				     ps->name);
 	while (p < end) {
-		const char *newline = memchr(p, '\n', (size_t)(end - p));
-		const char *stop = newline ? newline : end;
 		int r;
 
 		ps->line++;
-		r = parse_line(ps, (struct span){p, (size_t)(stop - p)});
+		r = parse_line(ps, next_line(&p, end));
 		if (r < 0)
 			return r;
-		p = newline ? newline + 1 : end;
 	}
 	if (!ps->has_cid)
-		return image_fail(ps->err, -EBADMSG, "%s: its descriptor has no CID", ps->name);
+		return sentence_fail(ps->err, -EBADMSG, "%s: its descriptor has no CID", ps->name);
 	if (!ps->has_type)
-		return image_fail(ps->err, -EBADMSG, "%s: its descriptor has no createType",
-				  ps->name);
+		return sentence_fail(ps->err, -EBADMSG, "%s: its descriptor has no createType", ps->name);
 	if (!ps->d->n_extents)
-		return image_fail(ps->err, -EBADMSG, "%s: its descriptor has no extents", ps->name);
+		return sentence_fail(ps->err, -EBADMSG, "%s: its descriptor has no extents", ps->name);
 	return 0;
 }
 
-int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length,
-			  const char *name, struct image_error *err)
+int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length, const char *name,
+			  struct sentence *err)
 {
 	struct vmdk_descriptor d = {.parent_cid = VMDK_NO_PARENT};
 	struct parser ps = {.d = &d, .name = name, .err = err};
@@ -403,12 +444,11 @@ int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t 
 	int r;
 
 	if (length > VMDK_DESCRIPTOR_MAX)
-		return image_fail(err, -EFBIG, "%s: its descriptor is larger than 1 MiB", name);
+		return sentence_fail(err, -EFBIG, "%s: its descriptor is larger than 1 MiB", name);
 	nul = memchr(text, 0, length);
 	for (const char *p = nul; p && p < text + length; p++)
 		if (*p && p > nul + STRAY_BYTES)
-			return image_fail(err, -EBADMSG,
-					  "%s: its descriptor has a NUL byte in the text", name);
+			return sentence_fail(err, -EBADMSG, "%s: its descriptor has a NUL byte in the text", name);
 	r = parse_text(&ps, text, nul ? (size_t)(nul - text) : length);
 	if (r < 0)
 		vmdk_descriptor_done(&d);

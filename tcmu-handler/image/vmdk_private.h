@@ -25,7 +25,7 @@ struct vmdk_extent {
 
 struct vmdk_descriptor {
 	uint32_t cid, parent_cid;
-	enum image_subformat subformat;
+	const char *subformat; /* createType, by its usual name */
 	char parent_hint[256]; /* UTF-8 */
 	char creator[64];
 	uint16_t cylinders;
@@ -35,8 +35,10 @@ struct vmdk_descriptor {
 };
 
 /* text need not end with NUL. `name` is for sentences. On failure nothing needs to be freed. */
-int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length,
-			  const char *name, struct image_error *err);
+int vmdk_descriptor_parse(struct vmdk_descriptor *ret, const char *text, size_t length, const char *name,
+			  struct sentence *err);
+/* Does it look like one? By its first line, or by what it has. Of a long text the first 4 KiB will do. */
+bool vmdk_descriptor_is(const char *text, size_t length);
 void vmdk_descriptor_done(struct vmdk_descriptor *d);
 
 /* --- sparse extents --- */
@@ -53,16 +55,14 @@ struct vmdk_header {
 };
 
 /* Reads and checks the header of a hosted sparse extent, and its footer if it says so. */
-int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *ret,
-		     struct image_error *err);
+int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *ret, struct sentence *err);
 
 /* Appends the segment of `sectors` for a hosted sparse extent, with all its tables read and
  * checked. */
-int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_header *header,
-		     uint64_t sectors, struct image_error *err);
+int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_header *header, uint64_t sectors,
+		     struct sentence *err);
 
 /* The same for COWD; sectors 0: as its header says. ret_flags may be NULL. */
-int vmdk_cowd_open(struct image *img, unsigned int file, uint64_t sectors, uint32_t *ret_flags,
-		   struct image_error *err);
+int vmdk_cowd_open(struct image *img, unsigned int file, uint64_t sectors, uint32_t *ret_flags, struct sentence *err);
 
 #endif

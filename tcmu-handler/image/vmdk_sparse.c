@@ -31,7 +31,7 @@ struct sparse {
 	unsigned int file;
 	const char *name;
 	uint64_t file_size;
-	struct segment *seg;
+	struct image_segment *seg;
 	uint64_t grain; /* bytes */
 	unsigned int table_shift;
 	uint32_t n_tables;
@@ -55,45 +55,35 @@ static void parse_header(const uint8_t *p, struct vmdk_header *h)
 	};
 }
 
-static int check_header(const char *name, const uint8_t *p, struct vmdk_header *h,
-			struct image_error *err)
+static int check_header(const char *name, const uint8_t *p, struct vmdk_header *h, struct sentence *err)
 {
 	bool compressed = h->flags & VMDK_FLAG_COMPRESSED;
 
 	if (h->version < 1 || h->version > 3)
-		return image_fail(err, -ENOTSUP,
-				  "%s: is a sparse extent of version %u; 1 to 3 are known", name,
-				  h->version);
+		return sentence_fail(err, -ENOTSUP, "%s: is a sparse extent of version %u; 1 to 3 are known", name,
+				     h->version);
 	if ((h->flags & VMDK_FLAG_NEWLINES) && memcmp(p + VMDK_H_NEWLINES, "\n \r\n", 4) != 0)
-		return image_fail(err, -EBADMSG,
-				  "%s: was damaged by a transfer as text (FTP in ASCII mode); copy "
-				  "it again as binary",
-				  name);
+		return sentence_fail(err, -EBADMSG,
+				     "%s: was damaged by a transfer as text (FTP in ASCII mode); copy "
+				     "it again as binary",
+				     name);
 	if (le32_at(p + VMDK_H_TABLE_ENTRIES) != 1u << VMDK_TABLE_SHIFT)
-		return image_fail(err, -EBADMSG,
-				  "%s: its grain tables have %u entries instead of 512", name,
-				  le32_at(p + VMDK_H_TABLE_ENTRIES));
+		return sentence_fail(err, -EBADMSG, "%s: its grain tables have %u entries instead of 512", name,
+				     le32_at(p + VMDK_H_TABLE_ENTRIES));
 	if (!is_power_of_two(h->grain) || h->grain > VMDK_GRAIN_MAX / SECTOR ||
 	    (compressed && h->grain > IMAGE_UNIT_MAX / SECTOR))
-		return image_fail(
-			err, -EBADMSG,
-			"%s: its grain size, %llu sectors, is not a power of two up to %u", name,
-			(unsigned long long)h->grain,
-			(compressed ? IMAGE_UNIT_MAX : VMDK_GRAIN_MAX) / SECTOR);
-	if (h->capacity == 0 || h->capacity > IMAGE_SIZE_MAX / SECTOR)
-		return image_fail(err, -EBADMSG,
-				  "%s: its capacity, %llu sectors, is zero or over 64 TiB", name,
-				  (unsigned long long)h->capacity);
+		return sentence_fail(err, -EBADMSG, "%s: its grain size, %llu sectors, is not a power of two up to %u",
+				     name, (unsigned long long)h->grain,
+				     (compressed ? IMAGE_UNIT_MAX : VMDK_GRAIN_MAX) / SECTOR);
+	if (h->capacity > IMAGE_SIZE_MAX / SECTOR)
+		return sentence_fail(err, -EBADMSG, "%s: its capacity, %llu sectors, is over 64 TiB", name,
+				     (unsigned long long)h->capacity);
 	if (h->compression > 1)
-		return image_fail(err, -ENOTSUP, "%s: is compressed by the unknown method %u", name,
-				  h->compression);
+		return sentence_fail(err, -ENOTSUP, "%s: is compressed by the unknown method %u", name, h->compression);
 	if (compressed != (h->compression == 1))
-		return image_fail(err, -EBADMSG,
-				  "%s: contradicts itself whether its grains are compressed", name);
+		return sentence_fail(err, -EBADMSG, "%s: contradicts itself whether its grains are compressed", name);
 	if (div_up(h->capacity, h->grain << VMDK_TABLE_SHIFT) > UINT32_MAX)
-		return image_fail(err, -EFBIG,
-				  "%s: its grain directory would have more than 2^32 entries",
-				  name);
+		return sentence_fail(err, -EFBIG, "%s: its grain directory would have more than 2^32 entries", name);
 	h->tables = (uint32_t)div_up(h->capacity, h->grain << VMDK_TABLE_SHIFT);
 	return 0;
 }
@@ -101,7 +91,7 @@ static int check_header(const char *name, const uint8_t *p, struct vmdk_header *
 /* A footer is the header again, written when the writer knew everything: marker, footer,
  * end-of-stream marker. */
 static int read_footer(struct image *img, unsigned int file, uint8_t *sector, struct vmdk_header *h,
-		       struct image_error *err)
+		       struct sentence *err)
 {
 	uint64_t size = img->files[file].size / SECTOR * SECTOR;
 	const char *name = img->files[file].name;
@@ -109,30 +99,24 @@ static int read_footer(struct image *img, unsigned int file, uint8_t *sector, st
 	int r;
 
 	if (size < 4 * SECTOR)
-		return image_fail(err, -EBADMSG,
-				  "%s: has no footer, the file is cut off; copy it again", name);
+		return sentence_fail(err, -EBADMSG, "%s: has no footer, the file is cut off; copy it again", name);
 	r = image_read(img, file, size - sizeof(tail), tail, sizeof(tail), "footer", err);
 	if (r < 0)
 		return r;
-	if (le64_at(tail) != 1 || le32_at(tail + 8) != 0 ||
-	    le32_at(tail + 12) != VMDK_MARKER_FOOTER || memcmp(tail + SECTOR, "KDMV", 4) != 0 ||
-	    le32_at(tail + 2 * SECTOR + 8) != 0 ||
+	if (le64_at(tail) != 1 || le32_at(tail + 8) != 0 || le32_at(tail + 12) != VMDK_MARKER_FOOTER ||
+	    memcmp(tail + SECTOR, "KDMV", 4) != 0 || le32_at(tail + 2 * SECTOR + 8) != 0 ||
 	    le32_at(tail + 2 * SECTOR + 12) != VMDK_MARKER_EOS)
-		return image_fail(
-			err, -EBADMSG,
-			"%s: has no footer where its header says that one is; is it truncated?",
-			name);
+		return sentence_fail(err, -EBADMSG,
+				     "%s: has no footer where its header says that one is; is it truncated?", name);
 	memcpy(sector, tail + SECTOR, SECTOR);
 	parse_header(sector, h);
 	h->footer_at = size - sizeof(tail);
 	if (h->gd == VMDK_GD_AT_END)
-		return image_fail(err, -EBADMSG, "%s: its footer says that there is another footer",
-				  name);
+		return sentence_fail(err, -EBADMSG, "%s: its footer says that there is another footer", name);
 	return 0;
 }
 
-int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *ret,
-		     struct image_error *err)
+int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *ret, struct sentence *err)
 {
 	const char *name = img->files[file].name;
 	uint64_t descriptor, sectors, size = img->files[file].size;
@@ -141,15 +125,14 @@ int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *r
 	int r;
 
 	if (size < SECTOR)
-		return image_fail(err, -EBADMSG,
-				  "%s: is too small for a sparse extent; is it truncated?", name);
+		return sentence_fail(err, -EBADMSG, "%s: is too small for a sparse extent; is it truncated?", name);
 	r = image_read(img, file, 0, sector, SECTOR, "header", err);
 	if (r < 0)
 		return r;
 	if (memcmp(sector, "KDMV", 4) != 0)
-		return image_fail(err, -EMEDIUMTYPE,
-				  "%s: is not a sparse extent, though the descriptor says so",
-				  name);
+		return sentence_fail(err, -EMEDIUMTYPE, "%s: is not a sparse extent, though the descriptor says so",
+				     name);
+	image_stamp(img, sector, SECTOR);
 	parse_header(sector, &h);
 	descriptor = le64_at(sector + VMDK_H_DESCRIPTOR);
 	sectors = le64_at(sector + VMDK_H_DESCRIPTOR_SECTORS);
@@ -160,20 +143,19 @@ int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *r
 	if (r < 0)
 		return r;
 	if (le64_at(sector + VMDK_H_OVERHEAD) > size / SECTOR)
-		return image_fail(err, -EBADMSG,
-				  "%s: its tables alone take %llu sectors, the file has %llu; it "
-				  "is truncated",
-				  name, (unsigned long long)le64_at(sector + VMDK_H_OVERHEAD),
-				  (unsigned long long)(size / SECTOR));
+		return sentence_fail(err, -EBADMSG,
+				     "%s: its tables alone take %llu sectors, the file has %llu; it "
+				     "is truncated",
+				     name, (unsigned long long)le64_at(sector + VMDK_H_OVERHEAD),
+				     (unsigned long long)(size / SECTOR));
 	if (descriptor && sectors) {
 		if (sectors > VMDK_DESCRIPTOR_MAX / SECTOR)
-			return image_fail(err, -EFBIG, "%s: its descriptor is larger than 1 MiB",
-					  name);
+			return sentence_fail(err, -EFBIG, "%s: its descriptor is larger than 1 MiB", name);
 		if (descriptor > size / SECTOR || sectors > size / SECTOR - descriptor)
-			return image_fail(err, -EBADMSG,
-					  "%s: its descriptor would lie past the end of the file; "
-					  "is it truncated?",
-					  name);
+			return sentence_fail(err, -EBADMSG,
+					     "%s: its descriptor would lie past the end of the file; "
+					     "is it truncated?",
+					     name);
 		h.descriptor_at = descriptor * SECTOR;
 		h.descriptor_size = sectors * SECTOR;
 	}
@@ -183,19 +165,18 @@ int vmdk_header_read(struct image *img, unsigned int file, struct vmdk_header *r
 
 /* --- pass one: where the metadata is --- */
 
-static int no_memory(struct sparse *s, struct image_error *err)
+static int no_memory(struct sparse *s, struct sentence *err)
 {
-	return image_fail(err, -ENOMEM, "%s: out of memory", s->name);
+	return sentence_fail(err, -ENOMEM, "%s: out of memory", s->name);
 }
 
-static int check_place(struct sparse *s, const char *what, uint64_t sector, uint64_t length,
-		       struct image_error *err)
+static int check_place(struct sparse *s, const char *what, uint64_t sector, uint64_t length, struct sentence *err)
 {
 	if (sector > s->file_size / SECTOR || length > s->file_size - sector * SECTOR)
-		return image_fail(err, -EBADMSG,
-				  "%s: the %s at sector %llu would lie past the end of the file; "
-				  "is it truncated?",
-				  s->name, what, (unsigned long long)sector);
+		return sentence_fail(err, -EBADMSG,
+				     "%s: the %s at sector %llu would lie past the end of the file; "
+				     "is it truncated?",
+				     s->name, what, (unsigned long long)sector);
 	if (ranges_add(&s->metadata, sector * SECTOR, length, what) < 0)
 		return no_memory(s, err);
 	return 0;
@@ -207,8 +188,7 @@ static uint64_t table_bytes(const struct sparse *s)
 }
 
 /* The GD as it is in the file. */
-static int read_directory(struct sparse *s, const char *what, uint64_t sector, uint8_t **ret,
-			  struct image_error *err)
+static int read_directory(struct sparse *s, const char *what, uint64_t sector, uint8_t **ret, struct sentence *err)
 {
 	uint64_t bytes = (uint64_t)s->n_tables * 4;
 	uint8_t *gd;
@@ -217,8 +197,8 @@ static int read_directory(struct sparse *s, const char *what, uint64_t sector, u
 	if (r < 0)
 		return r;
 	if (bytes > IMAGE_TABLE_MAX - s->img->table_bytes)
-		return image_fail(err, -EFBIG, "%s: its %s of %llu bytes is too large", s->name,
-				  what, (unsigned long long)bytes);
+		return sentence_fail(err, -EFBIG, "%s: its %s of %llu bytes is too large", s->name, what,
+				     (unsigned long long)bytes);
 	gd = malloc(bytes);
 	if (!gd)
 		return no_memory(s, err);
@@ -230,8 +210,7 @@ static int read_directory(struct sparse *s, const char *what, uint64_t sector, u
 	return r;
 }
 
-static int place_tables(struct sparse *s, const char *what, const uint8_t *gd,
-			struct image_error *err)
+static int place_tables(struct sparse *s, const char *what, const uint8_t *gd, struct sentence *err)
 {
 	for (uint32_t i = 0; i < s->n_tables; i++) {
 		uint32_t sector = le32_at(gd + 4 * (size_t)i);
@@ -243,36 +222,33 @@ static int place_tables(struct sparse *s, const char *what, const uint8_t *gd,
 	return 0;
 }
 
-static int sort_metadata(struct sparse *s, struct image_error *err)
+static int sort_metadata(struct sparse *s, struct sentence *err)
 {
 	struct range a, b;
 
 	if (ranges_sort(&s->metadata, &a, &b))
-		return image_fail(err, -EBADMSG,
-				  "%s: the %s at sector %llu overlaps the %s at sector %llu",
-				  s->name, a.what, (unsigned long long)(a.start / SECTOR), b.what,
-				  (unsigned long long)(b.start / SECTOR));
+		return sentence_fail(err, -EBADMSG, "%s: the %s at sector %llu overlaps the %s at sector %llu", s->name,
+				     a.what, (unsigned long long)(a.start / SECTOR), b.what,
+				     (unsigned long long)(b.start / SECTOR));
 	ranges_join(&s->metadata);
 	return 0;
 }
 
 /* --- pass two: grains --- */
 
-static int check_overlap(struct sparse *s, uint64_t unit, uint32_t sector, uint64_t length,
-			 struct image_error *err)
+static int check_overlap(struct sparse *s, uint64_t unit, uint32_t sector, uint64_t length, struct sentence *err)
 {
 	const struct range *hit;
 
-	if ((uint64_t)sector * SECTOR > s->file_size ||
-	    length > s->file_size - (uint64_t)sector * SECTOR)
-		return image_fail(err, -EBADMSG,
-				  "%s: grain %llu at sector %u would lie past the end of the file; "
-				  "is it truncated?",
-				  s->name, (unsigned long long)unit, sector);
+	if ((uint64_t)sector * SECTOR > s->file_size || length > s->file_size - (uint64_t)sector * SECTOR)
+		return sentence_fail(err, -EBADMSG,
+				     "%s: grain %llu at sector %u would lie past the end of the file; "
+				     "is it truncated?",
+				     s->name, (unsigned long long)unit, sector);
 	hit = ranges_find(&s->metadata, (uint64_t)sector * SECTOR, length);
 	if (hit)
-		return image_fail(err, -EBADMSG, "%s: grain %llu at sector %u overlaps the %s",
-				  s->name, (unsigned long long)unit, sector, hit->what);
+		return sentence_fail(err, -EBADMSG, "%s: grain %llu at sector %u overlaps the %s", s->name,
+				     (unsigned long long)unit, sector, hit->what);
 	return 0;
 }
 
@@ -282,8 +258,7 @@ static uint64_t compressed_bound(uint64_t n)
 	return n + (n >> 12) + (n >> 14) + (n >> 25) + 13 + VMDK_MARKER_SIZE;
 }
 
-static int take_compressed(struct sparse *s, uint64_t unit, uint32_t sector, uint32_t *ret_size,
-			   struct image_error *err)
+static int take_compressed(struct sparse *s, uint64_t unit, uint32_t sector, uint32_t *ret_size, struct sentence *err)
 {
 	uint64_t at = (uint64_t)sector * SECTOR, bound = compressed_bound(s->grain), left;
 	uint8_t marker[VMDK_MARKER_SIZE];
@@ -304,21 +279,18 @@ static int take_compressed(struct sparse *s, uint64_t unit, uint32_t sector, uin
 		return r;
 	*ret_size = le32_at(marker + 8);
 	if (le64_at(marker) != unit * (s->grain / SECTOR))
-		return image_fail(err, -EBADMSG, "%s: grain %llu is marked as that of sector %llu",
-				  s->name, (unsigned long long)unit,
-				  (unsigned long long)le64_at(marker));
+		return sentence_fail(err, -EBADMSG, "%s: grain %llu is marked as that of sector %llu", s->name,
+				     (unsigned long long)unit, (unsigned long long)le64_at(marker));
 	if (*ret_size == 0 || *ret_size > bound)
-		return image_fail(err, -EBADMSG,
-				  "%s: grain %llu has %u compressed bytes, which cannot be",
-				  s->name, (unsigned long long)unit, *ret_size);
+		return sentence_fail(err, -EBADMSG, "%s: grain %llu has %u compressed bytes, which cannot be", s->name,
+				     (unsigned long long)unit, *ret_size);
 	return check_overlap(s, unit, sector, VMDK_MARKER_SIZE + (uint64_t)*ret_size, err);
 }
 
-static int take_entry(struct sparse *s, struct unit_table *t, uint32_t slot, uint64_t unit,
-		      uint32_t entry, struct image_error *err)
+static int take_entry(struct sparse *s, struct unit_table *t, uint32_t slot, uint64_t unit, uint32_t entry,
+		      struct sentence *err)
 {
-	uint64_t left = s->seg->length - unit * s->grain,
-		 length = left < s->grain ? left : s->grain;
+	uint64_t left = s->seg->length - unit * s->grain, length = left < s->grain ? left : s->grain;
 	int r;
 
 	if (entry == 1 && s->zero_grains) {
@@ -326,10 +298,10 @@ static int take_entry(struct sparse *s, struct unit_table *t, uint32_t slot, uin
 		return 0;
 	}
 	if (entry == UNIT_ZERO) /* no file has room for a grain there */
-		return image_fail(err, -EBADMSG,
-				  "%s: grain %llu at sector %u would lie past the end of the file; "
-				  "is it truncated?",
-				  s->name, (unsigned long long)unit, entry);
+		return sentence_fail(err, -EBADMSG,
+				     "%s: grain %llu at sector %u would lie past the end of the file; "
+				     "is it truncated?",
+				     s->name, (unsigned long long)unit, entry);
 	r = s->compressed ? take_compressed(s, unit, entry, &t->size[slot], err)
 			  : check_overlap(s, unit, entry, length, err);
 	if (r < 0)
@@ -344,8 +316,7 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static int take_table(struct sparse *s, uint32_t index, uint32_t sector, uint8_t *buffer,
-		      struct image_error *err)
+static int take_table(struct sparse *s, uint32_t index, uint32_t sector, uint8_t *buffer, struct sentence *err)
 {
 	struct unit_table *t = &s->seg->units.tables[index];
 	uint64_t first = (uint64_t)index << s->table_shift, n = s->seg->units.units - first;
@@ -353,14 +324,12 @@ static int take_table(struct sparse *s, uint32_t index, uint32_t sector, uint8_t
 
 	if (n > (uint64_t)1 << s->table_shift)
 		n = (uint64_t)1 << s->table_shift;
-	r = image_read(s->img, s->file, (uint64_t)sector * SECTOR, buffer, 4 * n, "grain table",
-		       err);
+	r = image_read(s->img, s->file, (uint64_t)sector * SECTOR, buffer, 4 * n, "grain table", err);
 	if (r < 0 || all_zero(buffer, 4 * n))
 		return r;
 	t->entry = image_table_alloc(s->img, (uint64_t)1 << s->table_shift, sizeof(*t->entry), err);
 	if (t->entry && s->compressed)
-		t->size = image_table_alloc(s->img, (uint64_t)1 << s->table_shift, sizeof(*t->size),
-					    err);
+		t->size = image_table_alloc(s->img, (uint64_t)1 << s->table_shift, sizeof(*t->size), err);
 	if (!t->entry || (s->compressed && !t->size))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++) {
@@ -373,7 +342,7 @@ static int take_table(struct sparse *s, uint32_t index, uint32_t sector, uint8_t
 	return 0;
 }
 
-static int take_tables(struct sparse *s, const uint8_t *gd, struct image_error *err)
+static int take_tables(struct sparse *s, const uint8_t *gd, struct sentence *err)
 {
 	uint8_t *buffer = malloc(table_bytes(s));
 	int r = buffer ? 0 : no_memory(s, err);
@@ -409,7 +378,7 @@ static void place_other(struct sparse *s, uint64_t other)
 	ranges_join(&s->metadata);
 }
 
-static int load(struct sparse *s, uint64_t gd_sector, uint64_t other, struct image_error *err)
+static int load(struct sparse *s, uint64_t gd_sector, uint64_t other, struct sentence *err)
 {
 	uint8_t *gd = NULL;
 	int r = read_directory(s, "grain directory", gd_sector, &gd, err);
@@ -431,7 +400,7 @@ static int load(struct sparse *s, uint64_t gd_sector, uint64_t other, struct ima
 
 /* --- the two kinds --- */
 
-static int add_segment(struct sparse *s, uint64_t sectors, struct image_error *err)
+static int add_segment(struct sparse *s, uint64_t sectors, struct sentence *err)
 {
 	s->seg = image_add_segment(s->img, SEGMENT_UNITS, sectors * SECTOR, err);
 	if (!s->seg)
@@ -442,8 +411,7 @@ static int add_segment(struct sparse *s, uint64_t sectors, struct image_error *e
 	return 0;
 }
 
-static int try_load(struct sparse *s, const struct vmdk_header *h, uint64_t gd, uint64_t other,
-		    struct image_error *err)
+static int try_load(struct sparse *s, const struct vmdk_header *h, uint64_t gd, uint64_t other, struct sentence *err)
 {
 	if (ranges_add(&s->metadata, 0, SECTOR, "header") < 0 ||
 	    ranges_add(&s->metadata, h->descriptor_at, h->descriptor_size, "descriptor") < 0 ||
@@ -461,12 +429,12 @@ static void forget(struct sparse *s, uint64_t table_bytes_before, uint64_t alloc
 	ranges_done(&s->metadata);
 }
 
-static int load_either(struct sparse *s, const struct vmdk_header *h, struct image_error *err)
+static int load_either(struct sparse *s, const struct vmdk_header *h, struct sentence *err)
 {
 	uint64_t tables = s->img->table_bytes, allocated = s->img->info.allocated_size;
 	uint64_t rgd = h->flags & VMDK_FLAG_REDUNDANT && h->rgd != h->gd ? h->rgd : 0;
 	unsigned int notes = s->img->n_notes;
-	struct image_error second;
+	struct sentence second;
 	int r = try_load(s, h, h->gd, rgd, err);
 
 	if (r != -EBADMSG || !rgd)
@@ -488,8 +456,8 @@ static int load_either(struct sparse *s, const struct vmdk_header *h, struct ima
 	return 0;
 }
 
-int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_header *h,
-		     uint64_t sectors, struct image_error *err)
+int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_header *h, uint64_t sectors,
+		     struct sentence *err)
 {
 	struct sparse s = {
 		.img = img,
@@ -505,13 +473,13 @@ int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_hea
 	};
 	int r;
 
+	if (h->capacity == 0)
+		return sentence_fail(err, -EBADMSG, "%s: its capacity is zero sectors", s.name);
 	/* VirtualBox rounds the capacity up to a grain and leaves the size in the descriptor as it
 	 * is */
-	if (h->capacity < sectors ||
-	    h->capacity > round_up(sectors, h->grain > 128 ? h->grain : 128))
-		return image_fail(err, -EBADMSG,
-				  "%s: its header says %llu sectors, the descriptor %llu", s.name,
-				  (unsigned long long)h->capacity, (unsigned long long)sectors);
+	if (h->capacity < sectors || h->capacity > round_up(sectors, h->grain > 128 ? h->grain : 128))
+		return sentence_fail(err, -EBADMSG, "%s: its header says %llu sectors, the descriptor %llu", s.name,
+				     (unsigned long long)h->capacity, (unsigned long long)sectors);
 	r = add_segment(&s, sectors, err);
 	if (r == 0)
 		r = load_either(&s, h, err);
@@ -521,14 +489,12 @@ int vmdk_sparse_open(struct image *img, unsigned int file, const struct vmdk_hea
 	}
 	if (r == 0 && h->unclean)
 		image_note(img, "open it once in VMware, or convert it into a new file",
-			   "%s: was not closed cleanly; what was written last may be missing",
-			   s.name);
+			   "%s: was not closed cleanly; what was written last may be missing", s.name);
 	ranges_done(&s.metadata);
 	return r;
 }
 
-int vmdk_cowd_open(struct image *img, unsigned int file, uint64_t sectors, uint32_t *ret_flags,
-		   struct image_error *err)
+int vmdk_cowd_open(struct image *img, unsigned int file, uint64_t sectors, uint32_t *ret_flags, struct sentence *err)
 {
 	struct sparse s = {
 		.img = img,
@@ -544,31 +510,26 @@ int vmdk_cowd_open(struct image *img, unsigned int file, uint64_t sectors, uint3
 	r = image_read(img, file, 0, h, sizeof(h), "COWD header", err);
 	if (r < 0)
 		return r;
+	image_stamp(img, h, sizeof(h));
 	capacity = le32_at(h + COWD_H_CAPACITY);
 	grain = le32_at(h + COWD_H_GRAIN);
 	if (memcmp(h, "COWD", 4) != 0)
-		return image_fail(err, -EMEDIUMTYPE,
-				  "%s: is not a COWD extent, though the descriptor says so",
-				  s.name);
+		return sentence_fail(err, -EMEDIUMTYPE, "%s: is not a COWD extent, though the descriptor says so",
+				     s.name);
 	if (le32_at(h + COWD_H_VERSION) != 1)
-		return image_fail(err, -ENOTSUP,
-				  "%s: is a COWD extent of version %u; only 1 is known", s.name,
-				  le32_at(h + COWD_H_VERSION));
+		return sentence_fail(err, -ENOTSUP, "%s: is a COWD extent of version %u; only 1 is known", s.name,
+				     le32_at(h + COWD_H_VERSION));
 	if (!is_power_of_two(grain) || grain > VMDK_GRAIN_MAX / SECTOR)
-		return image_fail(
-			err, -EBADMSG,
-			"%s: its grain size, %llu sectors, is not a power of two up to %u", s.name,
-			(unsigned long long)grain, VMDK_GRAIN_MAX / SECTOR);
+		return sentence_fail(err, -EBADMSG, "%s: its grain size, %llu sectors, is not a power of two up to %u",
+				     s.name, (unsigned long long)grain, VMDK_GRAIN_MAX / SECTOR);
 	if (capacity == 0 || (sectors && capacity != sectors))
-		return image_fail(err, -EBADMSG,
-				  "%s: its header says %llu sectors, the descriptor %llu", s.name,
-				  (unsigned long long)capacity, (unsigned long long)sectors);
+		return sentence_fail(err, -EBADMSG, "%s: its header says %llu sectors, the descriptor %llu", s.name,
+				     (unsigned long long)capacity, (unsigned long long)sectors);
 	s.n_tables = le32_at(h + COWD_H_GD_ENTRIES);
 	if (s.n_tables < div_up(capacity, grain << COWD_TABLE_SHIFT))
-		return image_fail(
-			err, -EBADMSG,
-			"%s: its grain directory of %u entries is too small for %llu sectors",
-			s.name, s.n_tables, (unsigned long long)capacity);
+		return sentence_fail(err, -EBADMSG,
+				     "%s: its grain directory of %u entries is too small for %llu sectors", s.name,
+				     s.n_tables, (unsigned long long)capacity);
 	s.grain = grain * SECTOR;
 	r = add_segment(&s, capacity, err);
 	if (r == 0 && ranges_add(&s.metadata, 0, COWD_HEADER_SIZE, "header") < 0)

@@ -70,10 +70,9 @@ static int on_get_ready(void)
 
 static int on_after_fork(void)
 {
-	struct engine_config c = {.store_size = store_size << 20,
-				  .image_ram = image_ram << 20,
-				  .write_back_ram = write_back_ram << 20};
-	struct engine_error err;
+	struct engine_config c = {
+		.store_size = store_size << 20, .image_ram = image_ram << 20, .write_back_ram = write_back_ram << 20};
+	struct sentence err;
 
 	snprintf(c.store, sizeof(c.store), "%s/store", dir_path);
 	if (engine_new(&engine, &c, &err) < 0) {
@@ -87,10 +86,9 @@ static int on_after_fork(void)
 
 static struct disk *open_disk(unsigned int number)
 {
-	struct disk_config d = {
-		.mode = keep ? DISK_KEEP : DISK_DISCARD, .layers = 1, .generation = "bench"};
+	struct disk_config d = {.mode = keep ? DISK_KEEP : DISK_DISCARD, .layers = 1, .generation = "bench"};
 	const char *slash = strrchr(base_path, '/');
-	struct engine_error err;
+	struct sentence err;
 	struct disk *disk = NULL;
 	struct stat st;
 
@@ -101,8 +99,7 @@ static struct disk *open_disk(unsigned int number)
 	memcpy(d.overlay, &number, sizeof(number));
 	d.overlay[15] = d.boot[0] = 1;
 	d.layer[0].format = IMAGE_RAW;
-	snprintf(d.layer[0].dir, sizeof(d.layer[0].dir), "%.*s", (int)(slash - base_path),
-		 base_path);
+	snprintf(d.layer[0].dir, sizeof(d.layer[0].dir), "%.*s", (int)(slash - base_path), base_path);
 	snprintf(d.layer[0].file, sizeof(d.layer[0].file), "%s", slash + 1);
 	if (disk_open(&disk, engine, &d, &err) < 0)
 		nbdkit_error("%s", err.text);
@@ -141,8 +138,7 @@ static void done(struct disk_request *r, int error)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static int run(struct disk *disk, enum disk_op op, int fua, uint64_t offset, uint64_t length,
-	       void *data)
+static int run(struct disk *disk, enum disk_op op, int fua, uint64_t offset, uint64_t length, void *data)
 {
 	struct wait w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 	struct iovec iov = {.iov_base = data, .iov_len = length};
@@ -192,11 +188,9 @@ static int on_pread(void *handle, void *data, uint32_t count, uint64_t offset, u
 	return run(handle, DISK_READ, 0, offset, count, data);
 }
 
-static int on_pwrite(void *handle, const void *data, uint32_t count, uint64_t offset,
-		     uint32_t flags)
+static int on_pwrite(void *handle, const void *data, uint32_t count, uint64_t offset, uint32_t flags)
 {
-	return run(handle, DISK_WRITE, flags & NBDKIT_FLAG_FUA, offset, count,
-		   (void *)(uintptr_t)data);
+	return run(handle, DISK_WRITE, flags & NBDKIT_FLAG_FUA, offset, count, (void *)(uintptr_t)data);
 }
 
 static int on_flush(void *handle, uint32_t flags)

@@ -36,8 +36,8 @@
 
 struct options {
 	const char *workload, *base, *dir, *trace;
-	uint64_t bs, step, count, depth, flush, warm, disks, keep, image_ram, write_back_ram,
-		store_size, threads, size, drain, seed;
+	uint64_t bs, step, count, depth, flush, warm, disks, keep, image_ram, write_back_ram, store_size, threads, size,
+		drain, seed;
 };
 
 struct slot {
@@ -59,9 +59,7 @@ static struct {
 	uint32_t *latency; /* ns */
 	uint64_t n_latency, errors;
 	uint64_t rng, turn;
-} b = {.lock = PTHREAD_MUTEX_INITIALIZER,
-       .cond = PTHREAD_COND_INITIALIZER,
-       .rng = 88172645463325252ull};
+} b = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .rng = 88172645463325252ull};
 
 static uint64_t now(void)
 {
@@ -97,8 +95,7 @@ static void die(const char *what)
 static void note(uint64_t start)
 {
 	if (b.latency && start)
-		b.latency[__atomic_fetch_add(&b.n_latency, 1, __ATOMIC_RELAXED)] =
-			(uint32_t)(now() - start);
+		b.latency[__atomic_fetch_add(&b.n_latency, 1, __ATOMIC_RELAXED)] = (uint32_t)(now() - start);
 }
 
 static void put_slot(struct slot *s)
@@ -211,8 +208,7 @@ static void run_mixed(void)
 		bool write = x % 10 == 0;
 		uint64_t n = write || (x >> 8) % 5 == 0 ? blocks : blocks / 5;
 
-		issue(b.disk[(x >> 16) % o->disks], write ? DISK_WRITE : DISK_READ,
-		      (x >> 24) % n * o->bs, o->bs);
+		issue(b.disk[(x >> 16) % o->disks], write ? DISK_WRITE : DISK_READ, (x >> 24) % n * o->bs, o->bs);
 	}
 	drain();
 }
@@ -257,8 +253,7 @@ static void run_replay(void)
 			if (s->op == 'r')
 				issue(b.disk[d], DISK_READ, s->offset, s->length);
 			else if (s->op == 'w' || s->op == 'W')
-				issue_fua(b.disk[d], DISK_WRITE, s->op == 'W', s->offset,
-					  s->length);
+				issue_fua(b.disk[d], DISK_WRITE, s->op == 'W', s->offset, s->length);
 			else if (s->op == 'f')
 				issue(b.disk[d], DISK_FLUSH, 0, 0);
 		}
@@ -283,16 +278,14 @@ static void report(uint64_t ns, uint64_t cpu_ns, uint64_t stored, uint64_t writt
 	       "errors=%llu\n",
 	       (double)b.o.count / seconds, (double)(b.o.count * b.o.bs) / seconds / 1e6,
 	       n ? b.latency[n / 2] / 1e3 : 0, n ? b.latency[n * 99 / 100] / 1e3 : 0,
-	       (double)cpu_ns / 1e3 / (double)b.o.count,
-	       written ? (double)stored / (double)written : 0,
+	       (double)cpu_ns / 1e3 / (double)b.o.count, written ? (double)stored / (double)written : 0,
 	       b.disk[0] ? (double)disk_memory(b.disk[0]) / 1024 : 0, (unsigned long long)b.errors);
 }
 
 static void memcpy_ceiling(void)
 {
 	size_t room = b.o.size;
-	uint8_t *from = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			     0),
+	uint8_t *from = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
 		*to = malloc(b.o.bs);
 	uint64_t start, offset = 0, c;
 
@@ -310,8 +303,7 @@ static void memcpy_ceiling(void)
 	start = now() - start;
 	c = cpu() - c;
 	printf("iops=%.0f mbs=%.1f cpu_us=%.3f\n", (double)b.o.count / ((double)start / 1e9),
-	       (double)(b.o.count * b.o.bs) / ((double)start / 1e9) / 1e6,
-	       (double)c / 1e3 / (double)b.o.count);
+	       (double)(b.o.count * b.o.bs) / ((double)start / 1e9) / 1e6, (double)c / 1e3 / (double)b.o.count);
 }
 
 static void nop_ceiling(void)
@@ -361,7 +353,7 @@ static void set_up(void)
 				  .image_ram = o->image_ram << 20,
 				  .write_back_ram = o->write_back_ram << 20,
 				  .threads = (unsigned int)o->threads};
-	struct engine_error err;
+	struct sentence err;
 	struct stat st;
 
 	snprintf(c.store, sizeof(c.store), "%s/store", o->dir);
@@ -402,11 +394,10 @@ static uint64_t stored_bytes(void)
 	uint64_t n = 0;
 
 	for (uint64_t i = 0; i < b.o.disks; i++) {
-		struct overlay *ov = disk_overlay(b.disk[i]);
+		struct overlay_gauges g;
 
-		pthread_mutex_lock(&ov->lock);
-		n += ov->blocks_written * STORE_BLOCK;
-		pthread_mutex_unlock(&ov->lock);
+		overlay_gauges(disk_overlay(b.disk[i]), &g);
+		n += g.written_bytes;
 	}
 	return n;
 }
@@ -438,11 +429,8 @@ static void parse(struct options *o, int argc, char **argv)
 		if (!equals)
 			die("key=value");
 		*equals = 0;
-		if (!strcmp(argv[i], "base") || !strcmp(argv[i], "dir") ||
-		    !strcmp(argv[i], "trace")) {
-			*(argv[i][0] == 'b'   ? &o->base
-			  : argv[i][0] == 'd' ? &o->dir
-					      : &o->trace) = equals + 1;
+		if (!strcmp(argv[i], "base") || !strcmp(argv[i], "dir") || !strcmp(argv[i], "trace")) {
+			*(argv[i][0] == 'b' ? &o->base : argv[i][0] == 'd' ? &o->dir : &o->trace) = equals + 1;
 			continue;
 		}
 		for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A room full of PCs is switched on: tool_storm INTERFACE SERVER COUNT SPREAD_MS SEED. Each PC, begun at a random moment of the spread:
- * DHCP as UEFI firmware, the boot file by TFTP (asked for its size first, as EDK2 does, then 1468-byte blocks in windows of
- * 4), DHCP again as iPXE, the script by TFTP. Time-outs and retries as firmware has them: DHCP after 1, 2, 4, 8 s, TFTP
- * after 1 s. All PCs live in one network namespace whose interface has all the addresses that the server gives.
+ * A room full of PCs is switched on: tool_storm INTERFACE SERVER COUNT SPREAD_MS SEED. Each PC, begun at a random
+ * moment of the spread: DHCP as UEFI firmware, the boot file by TFTP (asked for its size first, as EDK2 does, then
+ * 1468-byte blocks in windows of 4), DHCP again as iPXE, the script by TFTP. Time-outs and retries as firmware has
+ * them: DHCP after 1, 2, 4, 8 s, TFTP after 1 s. All PCs live in one network namespace whose interface has all the
+ * addresses that the server gives.
  *
- * Prints one JSON object: times in ms since the first was switched on, retries, failures. The content of the boot file is
- * summed up (FNV-1a of 8-byte words) and must be the same for all; its sum and size are printed.
+ * Prints one JSON object: times in ms since the first was switched on, retries, failures. The content of the boot file
+ * is summed up (FNV-1a of 8-byte words) and must be the same for all; its sum and size are printed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,12 +24,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/dhcp_packet.h"
+#include "daemon/dhcp/packet.h"
 #include "tcmu-handler/image/bytes.h"
 
-#define BLKSIZE	   1468
-#define WINDOW	   4
-#define TFTP_MS	   1000
+#define BLKSIZE    1468
+#define WINDOW     4
+#define TFTP_MS    1000
 #define GIVE_UP_MS 120000
 #define FNV_BEGIN  0xcbf29ce484222325ull
 
@@ -101,7 +102,8 @@ static void send_dhcp(struct pc *pc)
 		dhcp_writer_option(&w, DHCP_OPT_IPXE, "\x13\1\1", 3);
 	}
 	n = dhcp_writer_end(&w);
-	if (sendto(dhcp_fd, w.data, n, 0, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != ENOBUFS && errno != EAGAIN) {
+	if (sendto(dhcp_fd, w.data, n, 0, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != ENOBUFS &&
+	    errno != EAGAIN) {
 		perror("tool_storm: sendto");
 		exit(1);
 	}
@@ -163,7 +165,8 @@ static void on_dhcp(void)
 /* --- TFTP --------------------------------------------------------------------------------------------------------- */
 static void send_request(struct pc *pc)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(69), .sin_addr.s_addr = htonl(server_address)};
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(69), .sin_addr.s_addr = htonl(server_address)};
 	uint8_t data[512] = {0, 1};
 	size_t n = 2;
 
@@ -348,7 +351,8 @@ static void report(uint64_t begin, uint64_t last_on)
 {
 	qsort(pcs, count, sizeof(*pcs), by_done);
 	printf("{\"pcs\": %u, \"failed\": %u, \"last_on_ms\": %llu, \"median_ms\": %llu, \"last_ms\": %llu, "
-	       "\"dhcp_retries\": %u, \"tftp_retries\": %u, \"nbp_size\": %llu, \"nbp_sum\": \"%016llx\", \"same\": %s, "
+	       "\"dhcp_retries\": %u, \"tftp_retries\": %u, \"nbp_size\": %llu, \"nbp_sum\": \"%016llx\", \"same\": "
+	       "%s, "
 	       "\"script_bytes\": %llu}\n",
 	       count, failed, (unsigned long long)(last_on - begin), (unsigned long long)(pcs[count / 2].done - begin),
 	       (unsigned long long)(pcs[count - 1].done - begin), dhcp_retries, tftp_retries,

@@ -49,8 +49,7 @@ static struct {
 	const char *name;
 	const uint8_t *content;
 	uint64_t size;
-	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option,
-		processes;
+	unsigned int blksize, window, at_once, count, timeout_ms, tries, duplicate, timeout_option, processes;
 	double seconds;
 	const char *ring;
 } opt = {.window = 1, .at_once = 1, .count = 1, .timeout_ms = 1000, .tries = 20, .processes = 1};
@@ -63,8 +62,8 @@ struct transfer {
 	unsigned int blksize, window;
 	unsigned int tries;
 	uint16_t port, server_port; /* with -r */
-	bool gap;      /* an ACK for a gap was sent since the last block in order */
-	uint64_t last; /* ns */
+	bool gap;                   /* an ACK for a gap was sent since the last block in order */
+	uint64_t last;              /* ns */
 	uint8_t packet[600];
 	unsigned int length; /* of the request in it */
 };
@@ -97,17 +96,11 @@ static unsigned int make_request(uint8_t *packet, size_t room)
 	n += (unsigned int)snprintf((char *)packet + n, room - n, "%s", opt.name) + 1;
 	n += (unsigned int)snprintf((char *)packet + n, room - n, "octet") + 1;
 	if (opt.blksize)
-		n += (unsigned int)snprintf((char *)packet + n, room - n, "blksize%c%u", 0,
-					    opt.blksize) +
-		     1;
+		n += (unsigned int)snprintf((char *)packet + n, room - n, "blksize%c%u", 0, opt.blksize) + 1;
 	if (opt.window != 1)
-		n += (unsigned int)snprintf((char *)packet + n, room - n, "windowsize%c%u", 0,
-					    opt.window) +
-		     1;
+		n += (unsigned int)snprintf((char *)packet + n, room - n, "windowsize%c%u", 0, opt.window) + 1;
 	if (opt.timeout_option)
-		n += (unsigned int)snprintf((char *)packet + n, room - n, "timeout%c%u", 0,
-					    opt.timeout_option) +
-		     1;
+		n += (unsigned int)snprintf((char *)packet + n, room - n, "timeout%c%u", 0, opt.timeout_option) + 1;
 	return n;
 }
 
@@ -130,13 +123,15 @@ static struct {
 
 static void ring_open(void)
 {
-	struct tpacket_req request = {.tp_block_size = FRAME * 8, .tp_block_nr = FRAMES / 8, .tp_frame_size = FRAME, .tp_frame_nr = FRAMES};
+	struct tpacket_req request = {
+		.tp_block_size = FRAME * 8, .tp_block_nr = FRAMES / 8, .tp_frame_size = FRAME, .tp_frame_nr = FRAMES};
 	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
 	char interface[IF_NAMESIZE], own[16], theirs[18], mac[18];
 	int version = TPACKET_V2, on = 1;
 	struct in_addr a;
 
-	if (sscanf(opt.ring, "%15[^,],%17[^,],%15[^,],%17s", interface, theirs, own, mac) != 4 || inet_pton(AF_INET, own, &a) != 1) {
+	if (sscanf(opt.ring, "%15[^,],%17[^,],%15[^,],%17s", interface, theirs, own, mac) != 4 ||
+	    inet_pton(AF_INET, own, &a) != 1) {
 		fprintf(stderr, "tool_tftp_client: -r INTERFACE,SERVER_MAC,OWN_ADDRESS,OWN_MAC\n");
 		exit(2);
 	}
@@ -181,8 +176,8 @@ static void ring_send(const struct transfer *t, const uint8_t *data, unsigned in
 {
 	struct frame *f = &ring.out[ring.count++];
 
-	headers(f, ring.address, ntohl(opt.server.sin_addr.s_addr), t->port, t->begun ? t->server_port : ntohs(opt.server.sin_port), 0, 0,
-		n - 4);
+	headers(f, ring.address, ntohl(opt.server.sin_addr.s_addr), t->port,
+		t->begun ? t->server_port : ntohs(opt.server.sin_port), 0, 0, n - 4);
 	memcpy(f->b, ring.macs, sizeof(ring.macs));
 	memcpy(f->b + HEADERS, data, n);
 	seal(f);
@@ -218,8 +213,7 @@ static void transfer_begin(struct transfer *t)
 		fail("socket");
 	setsockopt(t->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (opt.at_once == 1) {
-		struct timeval tv = {.tv_sec = opt.timeout_ms / 1000,
-				     .tv_usec = opt.timeout_ms % 1000 * 1000};
+		struct timeval tv = {.tv_sec = opt.timeout_ms / 1000, .tv_usec = opt.timeout_ms % 1000 * 1000};
 
 		setsockopt(t->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	}
@@ -307,8 +301,7 @@ static int take_data(struct transfer *t, const uint8_t *p, size_t n)
 	return 0;
 }
 
-static int take_packet(struct transfer *t, const uint8_t *p, size_t n,
-		       const struct sockaddr_in *from)
+static int take_packet(struct transfer *t, const uint8_t *p, size_t n, const struct sockaddr_in *from)
 {
 	if (n < 4)
 		return complain("short packet", t);
@@ -350,10 +343,9 @@ static int transfer_receive(struct transfer *t, bool wait)
 
 	while (r == 0 && (wait || packets++ < t->window)) {
 		socklen_t length = sizeof(from);
-		ssize_t n =
-			t->begun ? recv(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT)
-				 : recvfrom(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT,
-					    (struct sockaddr *)&from, &length);
+		ssize_t n = t->begun ? recv(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT)
+				     : recvfrom(t->fd, packet, sizeof(packet), wait ? 0 : MSG_DONTWAIT,
+						(struct sockaddr *)&from, &length);
 
 		if (n < 0 && errno == EAGAIN)
 			return wait && !transfer_retry(t) ? complain("time-out", t) : 0;
@@ -375,8 +367,7 @@ static void transfer_end(struct transfer *t, int result)
 
 static bool more(uint64_t started, uint64_t begun_at)
 {
-	return opt.seconds > 0 ? (double)(now_ns() - begun_at) < opt.seconds * 1e9
-			       : started < opt.count;
+	return opt.seconds > 0 ? (double)(now_ns() - begun_at) < opt.seconds * 1e9 : started < opt.count;
 }
 
 static void run_one_by_one(uint64_t begun_at)
@@ -398,8 +389,8 @@ static void check_timeouts(struct transfer *t, int *ret_open)
 	uint64_t now = now_ns();
 
 	for (unsigned int i = 0; i < opt.at_once; i++)
-		if (t[i].fd >= 0 && now > t[i].last &&
-		    now - t[i].last > opt.timeout_ms * 1000000ull && !transfer_retry(&t[i])) {
+		if (t[i].fd >= 0 && now > t[i].last && now - t[i].last > opt.timeout_ms * 1000000ull &&
+		    !transfer_retry(&t[i])) {
 			transfer_end(&t[i], complain("time-out", &t[i]));
 			(*ret_open)--;
 		}
@@ -592,13 +583,12 @@ static void read_arguments(int argc, char **argv)
 			exit(2);
 		}
 	if (fd < 0 || !opt.name || fstat(fd, &st) || !opt.at_once) {
-		fprintf(stderr,
-			"tool_tftp_client: -s ADDRESS, -f NAME and -c LOCAL_COPY are needed\n");
+		fprintf(stderr, "tool_tftp_client: -s ADDRESS, -f NAME and -c LOCAL_COPY are needed\n");
 		exit(2);
 	}
 	opt.size = (uint64_t)st.st_size;
-	opt.content = opt.size ? mmap(NULL, opt.size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0)
-			       : (const uint8_t *)"";
+	opt.content =
+		opt.size ? mmap(NULL, opt.size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0) : (const uint8_t *)"";
 	if (opt.content == MAP_FAILED)
 		fail("mmap");
 }
@@ -616,8 +606,8 @@ static void run(uint64_t begun_at)
 /* The same in several processes, counted together. */
 static void run_processes(uint64_t begun_at)
 {
-	struct total *each = mmap(NULL, opt.processes * sizeof(*each), PROT_READ | PROT_WRITE,
-				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct total *each =
+		mmap(NULL, opt.processes * sizeof(*each), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (each == MAP_FAILED)
 		fail("mmap");
@@ -666,9 +656,8 @@ int main(int argc, char **argv)
 	printf("transfers=%llu failed=%llu blocks=%llu bytes=%llu seconds=%.4f "
 	       "blocks_per_second=%.0f cpu=%.4f retries=%llu "
 	       "duplicates=%llu\n",
-	       (unsigned long long)total.transfers, (unsigned long long)total.failed,
-	       (unsigned long long)total.blocks, (unsigned long long)total.bytes, seconds,
-	       (double)total.blocks / seconds, cpu, (unsigned long long)total.retries,
-	       (unsigned long long)total.duplicates);
+	       (unsigned long long)total.transfers, (unsigned long long)total.failed, (unsigned long long)total.blocks,
+	       (unsigned long long)total.bytes, seconds, (double)total.blocks / seconds, cpu,
+	       (unsigned long long)total.retries, (unsigned long long)total.duplicates);
 	return total.failed ? 1 : 0;
 }

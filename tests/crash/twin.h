@@ -91,8 +91,7 @@ static inline void twin_gather(const struct io_op *op, uint8_t *to)
 static inline void twin_check(const struct twin *t, const struct io_op *op)
 {
 	if (op->fd == TWIN_FD && op->type != IO_FDATASYNC &&
-	    (op->offset % 4096 || twin_length(op) % 4096 ||
-	     op->offset + twin_length(op) > t->size)) {
+	    (op->offset % 4096 || twin_length(op) % 4096 || op->offset + twin_length(op) > t->size)) {
 		fprintf(stderr, "twin: an operation of %zu bytes at %llu\n", twin_length(op),
 			(unsigned long long)op->offset);
 		abort();
@@ -136,14 +135,12 @@ static inline void twin_recount(struct twin *t, unsigned int count)
 }
 
 /* An older write to the same place cannot come after this one any more. */
-static inline void twin_supersede(struct twin *t, uint64_t offset, const uint8_t *data,
-				  size_t length)
+static inline void twin_supersede(struct twin *t, uint64_t offset, const uint8_t *data, size_t length)
 {
 	for (unsigned int i = 0; i < t->writes; i++) {
 		struct twin_write *w = &t->write[i];
-		uint64_t from = w->offset > offset ? w->offset : offset,
-			 w_end = w->offset + w->length, end = offset + length,
-			 to = w_end < end ? w_end : end;
+		uint64_t from = w->offset > offset ? w->offset : offset, w_end = w->offset + w->length,
+			 end = offset + length, to = w_end < end ? w_end : end;
 
 		if (from < to)
 			memcpy(w->data + (from - w->offset), data + (from - offset), to - from);
@@ -173,8 +170,7 @@ static inline void twin_do_write(struct twin *t, struct io_op *op, int error)
 		fprintf(stderr, "twin: too many writes without a flush\n");
 		abort();
 	}
-	t->write[t->writes++] =
-		(struct twin_write){.offset = op->offset, .length = length, .data = data};
+	t->write[t->writes++] = (struct twin_write){.offset = op->offset, .length = length, .data = data};
 }
 
 static inline int twin_do_read(struct twin *t, struct io_op *op)
@@ -257,10 +253,8 @@ static void twin_queue_free(struct io_queue *q)
 
 static int twin_queue_new(struct io_backend *backend, struct io_queue **ret)
 {
-	static const struct io_queue_ops ops = {.submit = twin_submit,
-						.wait = twin_wait,
-						.wake = twin_wake,
-						.free = twin_queue_free};
+	static const struct io_queue_ops ops = {
+		.submit = twin_submit, .wait = twin_wait, .wake = twin_wake, .free = twin_queue_free};
 	struct twin_queue *tq = calloc(1, sizeof(*tq));
 
 	if (!tq)
@@ -275,16 +269,14 @@ static int twin_queue_new(struct io_backend *backend, struct io_queue **ret)
 
 /* One sector after the other, on the disk or not, as `mode` says: 0 none, 1 all, 2 a beginning, 3
  * any. */
-static inline void twin_apply(struct twin *t, uint8_t *image, uint64_t offset, const uint8_t *data,
-			      size_t length, unsigned int mode)
+static inline void twin_apply(struct twin *t, uint8_t *image, uint64_t offset, const uint8_t *data, size_t length,
+			      unsigned int mode)
 {
-	size_t sectors = length / TWIN_SECTOR,
-	       stop = mode == 2 ? twin_random(t) % sectors : sectors;
+	size_t sectors = length / TWIN_SECTOR, stop = mode == 2 ? twin_random(t) % sectors : sectors;
 
 	for (size_t i = 0; mode && i < stop; i++)
 		if (mode != 3 || (twin_random(t) & 1))
-			memcpy(image + offset + i * TWIN_SECTOR, data + i * TWIN_SECTOR,
-			       TWIN_SECTOR);
+			memcpy(image + offset + i * TWIN_SECTOR, data + i * TWIN_SECTOR, TWIN_SECTOR);
 }
 
 /*

@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	enum image_format format;
 	struct image *child, *parent;
-	struct image_error err;
+	struct sentence err;
 	size_t n;
 
 	if (size < 4)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the doctor parses by itself, the first byte says which: 'c' an initial RAM disk, 'i' an INF file, 'p' a partition
- * table, whose partitions lie within the disk; the disk in memory holds what is written to it, and tells of that and no more.
+ * What the doctor parses by itself, the first byte says which: 'c' an initial RAM disk, 'i' an INF file, 'p' a
+ * partition table, whose partitions lie within the disk; the disk in memory holds what is written to it, and tells of
+ * that and no more.
  */
-#include "daemon/doctor.h"
-#include "daemon/doctor_cpio.h"
-#include "daemon/doctor_inf.h"
+#include "daemon/doctor/doctor.h"
+#include "daemon/doctor/cpio.h"
+#include "daemon/doctor/inf.h"
 #include "tests/fuzz/fuzz_image.h"
 
 static void take(void *arg, const char *name, const uint8_t *data, size_t length)
@@ -41,7 +42,8 @@ static void fuzz_disk(struct doctor_disk *disk, const uint8_t *data, size_t size
 
 	fuzz_must(!doctor_disk_write(disk, at, data, n));
 	fuzz_must(!doctor_disk_read(disk, at, back, n) && !memcmp(back, data, n));
-	fuzz_must(!doctor_disk_changed(disk, &bytes, &ranges) && bytes <= n + 1024 && bytes % 512 == 0 && ranges * 512ull <= bytes);
+	fuzz_must(!doctor_disk_changed(disk, &bytes, &ranges) && bytes <= n + 1024 && bytes % 512 == 0 &&
+		  ranges * 512ull <= bytes);
 	fuzz_must(doctor_disk_write(disk, all, data, 1) == -ERANGE);
 	free(back);
 }
@@ -49,7 +51,7 @@ static void fuzz_disk(struct doctor_disk *disk, const uint8_t *data, size_t size
 static void fuzz_partitions(const uint8_t *data, size_t size)
 {
 	struct doctor_partition part[DOCTOR_PARTITIONS];
-	struct doctor_disk *disk;
+	struct doctor_disk *disk = NULL;
 	struct image *img;
 	bool gpt;
 	int n;
@@ -62,7 +64,9 @@ static void fuzz_partitions(const uint8_t *data, size_t size)
 	n = doctor_partitions(disk, part, DOCTOR_PARTITIONS, &gpt);
 	fuzz_must(n <= DOCTOR_PARTITIONS && n);
 	for (int i = 0; i < n; i++)
-		fuzz_must(part[i].size && part[i].start < doctor_disk_size(disk) && part[i].size <= doctor_disk_size(disk) - part[i].start);
+		fuzz_must(part[i].past_end ? part[i].start + part[i].size <= doctor_disk_size(disk)
+					   : part[i].size && part[i].start < doctor_disk_size(disk) &&
+						     part[i].size <= doctor_disk_size(disk) - part[i].start);
 	fuzz_disk(disk, data, size);
 	doctor_disk_free(disk);
 	image_close(img);

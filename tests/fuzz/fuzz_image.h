@@ -52,15 +52,14 @@ static inline void fuzz_folder(void)
 static inline void fuzz_file(int i, const uint8_t *data, size_t size)
 {
 	fuzz_folder();
-	if (ftruncate(fuzz_fds[i], (off_t)size) < 0 ||
-	    pwrite(fuzz_fds[i], data, size, 0) != (ssize_t)size)
+	if (ftruncate(fuzz_fds[i], (off_t)size) < 0 || pwrite(fuzz_fds[i], data, size, 0) != (ssize_t)size)
 		abort();
 }
 
 static inline struct image *fuzz_open(int i, enum image_format format)
 {
 	struct image_source src = {.dirfd = fuzz_dirfd, .name = fuzz_names[i], .format = format};
-	struct image_error err = {0};
+	struct sentence err = {0};
 	struct image *img = NULL;
 
 	if (image_open(&img, &src, &err) < 0) {
@@ -78,8 +77,7 @@ static inline void fuzz_must(int holds)
 		abort();
 }
 
-static inline void fuzz_extent(const struct image *img, uint64_t at, uint64_t asked,
-			       const struct image_extent *e)
+static inline void fuzz_extent(const struct image *img, uint64_t at, uint64_t asked, const struct image_extent *e)
 {
 	struct image_extent piece;
 	uint64_t skip = e->length / 2 / 512 * 512;
@@ -96,9 +94,8 @@ static inline void fuzz_extent(const struct image *img, uint64_t at, uint64_t as
 	if (e->type == IMAGE_EXTENT_DATA)
 		fuzz_must(e->offset % 512 == 0);
 	if (e->type == IMAGE_EXTENT_COMPRESSED)
-		fuzz_must(e->unit_length <= IMAGE_UNIT_MAX && e->unit_skip < e->unit_length &&
-			  e->compressed_length && e->length <= e->unit_length - e->unit_skip &&
-			  e->unit_least <= e->unit_length &&
+		fuzz_must(e->unit_length <= IMAGE_UNIT_MAX && e->unit_skip < e->unit_length && e->compressed_length &&
+			  e->length <= e->unit_length - e->unit_skip && e->unit_least <= e->unit_length &&
 			  e->unit_skip + e->length <= e->unit_least &&
 			  e->compressed_length <= 2 * (uint64_t)IMAGE_UNIT_MAX);
 	fuzz_must(image_map(img, at + skip, 512, &piece) == 0);

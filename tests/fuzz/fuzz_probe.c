@@ -5,7 +5,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	enum image_format format;
-	struct image_error err = {0};
+	struct sentence err = {0};
 	struct image *img;
 
 	fuzz_file(0, data, size);

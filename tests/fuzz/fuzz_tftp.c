@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/tftp_packet.h"
+#include "daemon/tftp/packet.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A sequence of datagrams, each with three bytes before it (whose it is, how long), through the TFTP server's decisions:
- * requests at the well-known port, anything at the sockets of transfers, from their clients and from strangers. Nothing is
- * sent: what would be is looked at. Each block is one of the window that the client has asked for, with the file's bytes in
- * it, and goes to the client; no transfer is ahead of its window; there are never more transfers than configured.
+ * A sequence of datagrams, each with three bytes before it (whose it is, how long), through the TFTP server's
+ * decisions: requests at the well-known port, anything at the sockets of transfers, from their clients and from
+ * strangers. Nothing is sent: what would be is looked at. Each block is one of the window that the client has asked
+ * for, with the file's bytes in it, and goes to the client; no transfer is ahead of its window; there are never more
+ * transfers than configured.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/loop.h"
+#include "daemon/core/loop.h"
 #include "tcmu-handler/image/bytes.h"
 #include "tests/unit/tftp_rig.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define US	 0x7f000001u
-#define CLIENT	 0x7f010200u /* .0 to .7 */
+#define US       0x7f000001u
+#define CLIENT   0x7f010200u /* .0 to .7 */
 #define SESSIONS 6u
 
 static struct config config;
@@ -31,9 +32,9 @@ static void must(bool what)
 		abort();
 }
 
-void boot_script(struct boot *boot, uint32_t address, const uint8_t mac[6], uint32_t from, boot_script_fn done, void *arg)
+void boot_script(struct boot *boot, const struct boot_ask *ask, boot_script_fn done, void *arg)
 {
-	(void)boot, (void)address, (void)mac, (void)from;
+	(void)boot, (void)ask;
 	if (script_done) { /* each comes back */
 		done(arg, "#!ipxe\n", 7);
 		return;
@@ -134,10 +135,12 @@ static void start(void)
 	must(tftp_server_new(&tftp_rig_server, loop, netif, &config, NULL) == 0);
 }
 
-/* how: bits 0-2 the client, 3-4 its port, 5: to its transfer, 6: by a stranger, 7: a script that is waited for is there */
+/* how: bits 0-2 the client, 3-4 its port, 5: to its transfer, 6: by a stranger, 7: a script that is waited for is there
+ */
 static void one(uint8_t how, const uint8_t *data, size_t size)
 {
-	struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(CLIENT + (how & 7)),
+	struct sockaddr_in from = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(CLIENT + (how & 7)),
 				   .sin_port = htons(2000 + (how >> 3 & 3))};
 	struct tftp_session *s = tftp_session_find(tftp_rig_server, CLIENT + (how & 7), ntohs(from.sin_port));
 
@@ -161,7 +164,8 @@ static void check_sessions(void)
 
 	for (const struct tftp_session *s = tftp_rig_server->first; s; s = s->next, n++) {
 		must(s->acked <= s->sent || s->state != TFTP_SENDING);
-		must(s->state != TFTP_SENDING || (s->sent <= s->final && s->sent - s->acked <= s->options.windowsize_value));
+		must(s->state != TFTP_SENDING ||
+		     (s->sent <= s->final && s->sent - s->acked <= s->options.windowsize_value));
 	}
 	must(n == tftp_rig_server->stats.sessions && n <= SESSIONS);
 }

@@ -87,6 +87,14 @@ lab_type() {
 }
 
 # --- the whole daemon, in the namespace srv; an ordinary directory stands in for configfs ------------------------------
+# lab_present N: PCs 1 to N of the `room` tool answer ARP, as PCs that are switched on do
+lab_present() {
+	local n
+	lab_ns present
+	lab_plug present eth0
+	in_ns present ip addr add 10.77.200.1/32 dev eth0 # the first one's
+	for ((n = 2; n <= $1; n++)); do in_ns present ip addr add "10.77.0.$n/32" dev eth0; done
+}
 # daemon_files: its folders beneath $TMP; the test writes its configuration to $C
 daemon_files() {
 	mkdir -p "$TMP/images" "$TMP/configfs" "$TMP/tftp"

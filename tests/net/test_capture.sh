@@ -80,13 +80,40 @@ for form in vmdk vhd; do
 done
 
 # --- not shut down cleanly: the bitmap may lie
-printf '\004' | dd of="${dev}p1" bs=1 seek=$((1024 + 0x60)) conv=notrunc status=none # needs recovery
+quietly debugfs -w -R 'feature needs_recovery' "${dev}p1" # with the superblock's checksum right: blkid 2.41 knows it by that
 sync
 check "an ext4 with an open journal is captured" capture -n dirty.vhd
 check "and sent whole, which it says" grep -q "not shut down cleanly: sent whole" "$TMP/capture.out"
 check "with all that is on it" [ "$("$TOOL" digest "$TMP/images/dirty.vhd" | wc -c)" = 65 ]
 qemu-img convert -f vpc -O raw "$TMP/images/dirty.vhd" "$TMP/back"
 check "byte for byte" cmp -n $((300 * 1048576)) -i 1048576 "$D" "$TMP/back"
+
+# --- not fit for an image: said before anything is sent, and refused where nobody answers
+answer() { echo "$1" | "$CAPTURE" -s 127.0.0.1:$PORT -d "$(basename "$dev")" -l -n "$2" >"$TMP/capture.out" 2>&1; }
+dd if="${dev}p2" of="$TMP/p2" bs=1M conv=sparse status=none
+{ printf hibr; head -c 4092 /dev/zero; } >"$TMP/hiberfil.sys"
+ntfscp -q "${dev}p2" "$TMP/hiberfil.sys" /hiberfil.sys
+sync
+refuse "a hibernated Windows" capture -n sleeps.vmdk
+check "is said to be one" grep -q "not fit for an image: the Windows on partition 2 is hibernated" "$TMP/capture.out"
+check "with the remedy" grep -q 'What helps: start it, say "powercfg /h off"' "$TMP/capture.out"
+check "before anything is sent" grep -q "Nothing was sent" "$TMP/capture.out"
+check "so nothing is there" [ ! -e "$TMP/images/sleeps.vmdk" ]
+cp --sparse=always "$D" "$TMP/d.raw"
+"$O/bootwell" image doctor "$TMP/d.raw" >"$TMP/doctor.out" 2>&1
+check "the doctor says the same" grep -q '^BAD .*the Windows on partition 2 is hibernated' "$TMP/doctor.out"
+rm -f "$TMP/d.raw"
+refuse "no for an answer" answer n sleeps.vmdk
+check "with yes it is sent" answer y sleeps.vmdk
+check "and with -f" capture -f -n sleeps2.vmdk
+check "which it says" grep -q "sent all the same" "$TMP/capture.out"
+dd if="$TMP/p2" of="${dev}p2" bs=1M conv=notrunc status=none
+printf -- '-FVE-FS-' | dd of="${dev}p3" bs=1 seek=3 conv=notrunc status=none
+sync
+refuse "a volume of BitLocker" capture -n locked.vmdk
+check "is said to be one" grep -q "not fit for an image: partition 3 is encrypted with BitLocker" "$TMP/capture.out"
+mkfs.vfat -F 32 "${dev}p3" >/dev/null
+sync
 
 # --- refused
 check "an image of that name is refused" sh -c "! '$CAPTURE' -s 127.0.0.1:$PORT -d $(basename "$dev") -l -n dirty.vhd >'$TMP/out' 2>&1 </dev/null"

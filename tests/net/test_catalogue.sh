@@ -64,15 +64,15 @@ check "with the place" says 'bootwell.conf'
 # A PC boots: its disk uses the image.
 cat >"$TMP/udhcpc" <<'END'
 #!/bin/sh
-[ "$1" = bound ] && ip addr flush dev "$interface" && ip addr add "$ip/24" brd + dev "$interface"
+[ "$1" = bound ] && ip addr flush dev "$interface" && ip addr add "$ip/24" brd + dev "$interface" && echo "$boot_file" >"$BOOTFILE"
 exit 0
 END
 chmod +x "$TMP/udhcpc"
 lab_ns pc
 lab_plug pc eth0 02:00:00:00:00:01
 boot() {
-	in_ns pc timeout 20 udhcpc -i eth0 -n -q -f -s "$TMP/udhcpc" -V PXEClient:Arch:00000:UNDI:002001 -x 0x5d:0000 -x 0x4d:69505845 >/dev/null 2>&1
-	(cd "$TMP" && rm -f boot.ipxe && in_ns pc timeout 20 tftp -m binary 10.77.0.1 -c get boot.ipxe && grep -q sanboot boot.ipxe)
+	BOOTFILE=$TMP/bootfile in_ns pc timeout 20 udhcpc -i eth0 -n -q -f -s "$TMP/udhcpc" -V PXEClient:Arch:00000:UNDI:002001 -x 0x5d:0000 -x 0x4d:69505845 >/dev/null 2>&1
+	in_ns pc curl -s -m 20 "tftp://10.77.0.1/$(cat "$TMP/bootfile")" | grep -q sanboot
 }
 check "a PC starts" boot
 "$O/bootwell" client set DESK image=seven >/dev/null
@@ -127,6 +127,67 @@ check "an image that was never looked at has not failed" test "$(metric 'bootwel
 printf '\0' | dd of="$TMP/images/two.raw" bs=1 seek=5000000 conv=notrunc status=none
 check "it is good again" bootwell image verify xp
 check "for the metric as well" test "$(metric 'bootwell_image_check_failed{image="xp",generation="1"}')" = 0
+
+# --- three outcomes: damaged, absent, unreadable
+img() { "$O/bootwell" image list --json | jq -r ".[] | select(.name == \"$1\") | $2"; }
+status() { "$O/bootwell" status >"$TMP/status" 2>&1; grep -qE -- "$1" "$TMP/status"; }
+no_status() { ! status "$1"; }
+m() { metric "bootwell_image_$1{image=\"xp\",generation=\"1\"}"; }
+mv "$TMP/images/two.raw" "$TMP/images/away.raw"
+refuse "a file that is not there is not verified" bootwell image verify xp
+check "which is no damage" says 'whether it is as it was cannot be said'
+refuse "and no reason to go back" says 'rollback'
+check "for the metric neither" test "$(m check_failed)" = 0
+check "it is absent" test "$(img xp .check)" = absent
+check "what was found before stays" test "$(img xp '.checked > 0 and .check_failed == false and .check_missed > 0')" = true
+"$O/bootwell" image verify xp --json >"$TMP/out" 2>/dev/null
+check "in JSON too" test "$(jq -r .outcome "$TMP/out")" = absent
+check "while it is away it is a problem that says so" wait_for 20 status '^! image xp: the file two.raw of generation 1 is not in .*put it back'
+check "and no damage" no_status 'does not hold what it held'
+check "the metric of what is absent says so" test "$(m absent) $(m unreadable) $(m check_failed)" = '1 0 0'
+"$O/bootwell" image list >"$TMP/out"
+check "the list, too" says '^xp .* absent'
+mv "$TMP/images/away.raw" "$TMP/images/two.raw"
+check "the problem ends when it is back" wait_for 20 no_status 'image xp: the file'
+check "and so does the metric" test "$(m absent)" = 0
+check "it is verified" bootwell image verify xp
+check "and is good" test "$(img xp .check) $(img xp .check_missed)" = 'good null'
+
+mv "$TMP/images/two.raw" "$TMP/images/away.raw"
+mkdir "$TMP/images/two.raw" # what a read of it fails at, for root as well
+refuse "what cannot be read is not verified" bootwell image verify xp
+check "it is unreadable" test "$(img xp .check)" = unreadable
+check "which is no damage" test "$(m unreadable) $(m absent) $(m check_failed)" = '1 0 0'
+check "the status says what to look at" status '^! image xp: generation 1 could not be read when it was to be verified.*journalctl'
+rmdir "$TMP/images/two.raw"
+head -c 1000 /dev/urandom >"$TMP/images/two.raw"
+refuse "what is no image any more is damaged" bootwell image verify xp
+check "by what its bytes say" test "$(img xp .check)" = damaged
+check "with the way out" says 'rollback'
+check "and with its metric" test "$(m check_failed) $(m absent) $(m unreadable)" = '1 0 0'
+mv "$TMP/images/away.raw" "$TMP/images/two.raw"
+check "it is good again" bootwell image verify xp
+
+# --- the folder of the images goes away under the daemon, and comes back
+mv "$TMP/images" "$TMP/unmounted"
+check "the folder is gone: a problem says so" wait_for 20 status '^! the folder of images .* cannot be opened: No such file.*is its disk mounted'
+mkdir "$TMP/images" # a mount point without its disk
+check "its disk is not mounted: a problem says so" wait_for 20 status '^! none of the files of the images is in .*is its disk mounted'
+check "once, not for each image" test "$(grep -c '^! .*image' "$TMP/status")" = 1
+bootwell config reload
+check "after a reload as well" status '^! none of the files of the images is in .*is its disk mounted'
+check "and only once" test "$(grep -c '^! .*image' "$TMP/status")" = 1
+check "all are absent" test "$("$O/bootwell" metrics | grep -c '^bootwell_image_absent{.*} 1')" = "$("$O/bootwell" image list --json | jq '[.[] | select(.current)] | length')"
+check "and none is damaged" test "$("$O/bootwell" metrics | grep -c '^bootwell_image_check_failed{.*} 1')" = 0
+refuse "nothing can be verified" bootwell image verify --all
+check "and none is damaged by that" test "$("$O/bootwell" metrics | grep -c '^bootwell_image_check_failed{.*} 1')" = 0
+cp "$TMP/images/"* "$TMP/unmounted/" 2>/dev/null
+rm -rf "${TMP:?}/images"
+mv "$TMP/unmounted" "$TMP/images"
+check "it ends when the disk is back" wait_for 20 no_status '^! .*image'
+check "what the log says" grep -q "are all there again" "$TMP/daemon.log"
+check "and all is good" bootwell image verify --all
+
 check "all images at once, as the weekly timer does it" bootwell image verify --all
 check "one of them is bad again" sh -c "printf y | dd of='$TMP/images/two.raw' bs=1 seek=6000000 conv=notrunc status=none"
 "$O/bootwell" image verify --all --json >"$TMP/all.json" 2>"$TMP/all.err"; ended=$?

@@ -130,7 +130,8 @@ lab_netd srv "$TMP/c.conf"
 in_ns srv ip link del lan
 check "a missing interface is a problem that is told" wait_for 10 grep -q 'there is no interface lan' "$TMP/netd.err"
 lab_plug srv lan
-check "an interface without an address too" wait_for 10 grep -q 'lan has no address in 10.79.0.0/24' "$TMP/netd.err"
+check "an interface without an address too" wait_for 10 grep -q \
+	'interface lan are not served .*has no address in 10.79.0.0/24' "$TMP/netd.err"
 in_ns srv ip addr add 10.79.0.1/24 brd + dev lan
 check "it serves again when both are there" wait_for 20 eval 'ask pc1 && got ip 10.79.0.104'
 lab_netd_stop

@@ -85,7 +85,8 @@ check "and is the only one who answers again" quiet 'from=10.82.0.2'
 # that both know is answered by whoever can.
 dd if=/dev/zero of="$TMP/one/state/fill" bs=512 2>/dev/null
 ask mac=02:00:00:00:04:03 wait=2
-ask mac=02:00:00:00:04:03 type=request server=10.82.0.1 requested=10.82.0.101 wait=2
+offered=$(sed -n 's/.*type=2 yiaddr=\([0-9.]*\).*/\1/p' "$TMP/got" | head -1)
+ask mac=02:00:00:00:04:03 type=request server=10.82.0.1 requested="$offered" wait=2
 check "no ACK from a primary whose disk is full" quiet 'type=5'
 check "it says why" grep -q 'cannot be .* .*/bootwell.db: database or disk is full; ' "$TMP/one.err"
 ask mac=02:00:00:00:04:03 wait=2
@@ -112,30 +113,49 @@ check "tshark finds nothing malformed" lab_well_formed "$TMP/all.pcap"
 
 # Strangers on port 66 change nothing.
 before=$(sqlite3 "$TMP/one/state/bootwell.db" 'select count(*) from lease')
+cat >"$TMP/forge.py" <<'EOF'
+# What the other server of a pair could send: daemon/dhcp/peer_wire.h.
+import socket, struct
+ONE = ("10.82.0.1", 66)
+def head(kind): return b"BWDP\2" + bytes([kind]) + b"\0\0"
+def hello(run, sees=0, session=0, last=0, lines=0):
+    return head(1) + struct.pack(">QQIIQQQQBB", run, sees, session, 0, last, 0, 0, lines, 1, 0)
+def leases(run, to_run, session, to, *records):
+    return head(2) + struct.pack(">QQIIQQQQ", run, to_run, session, 0, 0, to, to, 0) + b"".join(records)
+def lease(n, mac, version, left=9999, state=1):
+    return struct.pack(">IB6sIQQB", 0x0a520000 + n, state, mac, left, *version, 0)
+EOF
 in_ns pc python3 -c '
-import socket, os, struct
+import sys, os; sys.path.insert(0, sys.argv[1]); from forge import *
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 66))
 for i in range(300):
-    s.sendto(b"BWDP\1\2\0\0" + struct.pack(">IB6sQQB", 0x0a520000 + 101 + i % 40, 1, b"\2stran", 2**40, 2**40, 0), ("10.82.0.1", 66))
-    s.sendto(os.urandom(i), ("10.82.0.1", 66))'
+    s.sendto(leases(1, 1, 1, 1, lease(101 + i % 40, b"\2stran", (2**50, 2**50))), ONE)
+    s.sendto(os.urandom(i), ONE)' "$TMP"
 sleep 0.5
 check "a stranger's leases are not taken" test "$(sqlite3 "$TMP/one/state/bootwell.db" 'select count(*) from lease')" = "$before"
 
 # The backup's own address: garbage is survived, an older lease changes nothing, a newer one is taken.
 kill "${pid[two]}"; wait "${pid[two]}" 2>/dev/null
 in_ns two python3 -c '
-import socket, os, struct, time
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.82.0.2", 66))
-send = lambda kind, data: s.sendto(b"BWDP\1" + bytes([kind]) + b"\0\0" + data, ("10.82.0.1", 66))
-send(1, os.urandom(8))
+import sys, os, time; sys.path.insert(0, sys.argv[1]); from forge import *
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.82.0.2", 66)); s.settimeout(0.1)
+send = lambda data: s.sendto(data, ONE)
+def heard(kind, until):
+    while time.monotonic() < until:
+        try: data = s.recv(2000)
+        except OSError: continue
+        if data[:6] == b"BWDP\2" + bytes([kind]): return data[8:]
 for i in range(1400):
-    send(i % 5, os.urandom(i))
-    send(2, struct.pack(">IB6sQQB", 0x0a520000 + i % 256, 7, os.urandom(6), 2**63, 2**63, 255) + os.urandom(i % 300))
-lease = lambda mac, updated: send(2, struct.pack(">IB6sQQB", 0x0a520000 + 100, 1, mac, int(time.time()) + 9999, updated, 0))
-lease(b"\2older", 1000)
-lease(b"\2newer", int(time.time()) + 100)
-time.sleep(1)
-lease(b"\2older", 1001)'
+    send(head(i % 7) + os.urandom(i))
+    send(head(2) + os.urandom(56) + lease(i % 256, os.urandom(6), (2**63, 2**63), state=7) + os.urandom(i % 300))
+send(hello(77))
+theirs = heard(1, time.monotonic() + 5)
+run, lines = struct.unpack(">Q", theirs[:8])[0], struct.unpack(">Q", theirs[48:56])[0]
+send(hello(77, run, 1, 1, lines))
+said = [leases(77, run, 1, 1, lease(100, b"\2older", (1, 0))), leases(77, run, 1, 2, lease(100, b"\2newer", (2**51, 2**52))),
+        leases(77, run, 1, 3, lease(100, b"\2older", (2**51, 0)))]
+for data in said:
+    send(data); send(hello(77, run, 1, 3, lines)); time.sleep(0.4)' "$TMP"
 owner() { [ "$(sqlite3 "$TMP/one/state/bootwell.db" "select mac from lease where address & 255 = 100")" = "$1" ]; }
 check "the backup's newer lease is taken" wait_for 10 owner "$(printf '\2newer')"
 sleep 0.5

@@ -79,7 +79,7 @@ ask arch=16 http=1
 check "HTTP boot: option 60 HTTPClient" got ' opt.60=48545450436c69656e74'
 check "HTTP boot: a URI" got 'opt.67=687474703a2f2f' # http://
 ask arch=7 ipxe=1
-check "iPXE gets the script, not itself again" got ' file=\(boot.ipxe\|http://[^ ]*boot.ipxe[^ ]*\) '
+check "iPXE gets the script, not itself again" got ' file=\(boot/[0-9a-f]*/boot.ipxe\|http://[^ ]*boot.ipxe[^ ]*\) '
 check "iPXE is told not to wait for a proxy, and to keep the disk" got ' opt.175=080101b00101'
 check "no option 43 for iPXE" refuse_quietly got ' opt.43='
 check "no root path beside a script" refuse_quietly got ' opt.17='
@@ -87,10 +87,14 @@ ask
 check "a client that does not boot from the network gets no boot file" got ' file= '
 
 ask arch=7 type=request server=10.81.0.1 requested=10.81.0.105
-check "ACK with the boot file" got 'type=5 yiaddr=10.81.0.105 siaddr=10.81.0.1 file=snponly.efi'
+check "an address that was not offered: NAK" got 'type=6 yiaddr=0.0.0.0'
+ask arch=7
+offered=$(sed -n 's/.*type=2 yiaddr=\([0-9.]*\).*/\1/p' "$TMP/got" | head -1)
+ask arch=7 type=request server=10.81.0.1 requested="$offered"
+check "ACK with the boot file" got "type=5 yiaddr=$offered siaddr=10.81.0.1 file=snponly.efi"
 ask type=request requested=10.99.0.5
 check "INIT-REBOOT in a wrong network: NAK" got 'type=6 yiaddr=0.0.0.0'
-ask type=request requested=10.81.0.105 mac=02:00:00:00:03:77
+ask type=request requested="$offered" mac=02:00:00:00:03:77
 check "INIT-REBOOT to another's address: NAK" got 'type=6'
 ask type=request requested=10.81.0.119 mac=02:00:00:00:03:77
 check "INIT-REBOOT of somebody unknown: silence" test ! -s "$TMP/got"
@@ -131,7 +135,7 @@ check "the proxy gives the boot file and no address" got \
 check "the proxy's option 43 says to use it" got 'from=10.81.0.1.* opt.43=0601080a0400505845ff'
 check "the proxy offers no network" test "$(grep 10.81.0.1:67 "$TMP/got" | grep -c 'opt.51=\|opt.1=')" = 0
 ask arch=0 ipxe=1
-check "iPXE gets the script from the proxy" got 'from=10.81.0.1:67 .* file=\(boot.ipxe\|http\)'
+check "iPXE gets the script from the proxy" got 'from=10.81.0.1:67 .* file=\(boot/\|http\)'
 ask
 check "the proxy is silent to others" test "$(grep -c 'from=10.81.0.1:' "$TMP/got")" = 0
 ask arch=7 type=request port=4011 to=10.81.0.1 bind=4011 ciaddr=10.81.0.250

@@ -150,11 +150,11 @@ check "a telephone gets the options 43, 66 and 67 that are configured" got " opt
 ask mac=02:00:00:00:06:22 arch=0
 check "a PC's firmware gets its own boot file only" got " file=undionly.kpxe .*opt.66=$(text 10.86.0.1) .*opt.67=$(text undionly.kpxe)00 \| opt.67=$(text undionly.kpxe)00 .*opt.66=$(text 10.86.0.1) "
 check "and nothing of another's option 43" test "$(grep -c 'opt.43=0102' "$TMP/got")" = 0
-ask mac=02:00:00:00:06:27 arch=27
+ask mac=02:00:00:00:06:27 arch=29
 want=$(sed -n 's/.*yiaddr=\([0-9.]*\) .*/\1/p' "$TMP/got")
-ask mac=02:00:00:00:06:27 arch=27 type=request server=10.86.0.1 requested="$want"
+ask mac=02:00:00:00:06:27 arch=29 type=request server=10.86.0.1 requested="$want"
 check "firmware that there is no boot program for gets an address" got "type=5 yiaddr=$want "
-check "and the administrator is told" wait_for 5 grep -q 'client PC[0-9]* has firmware of architecture 27 .* there is no boot program for it; name one' "$TMP/netd.err"
+check "and the administrator is told" wait_for 5 grep -q 'client PC[0-9]* has firmware of architecture 29 .* there is no boot program for it; name one' "$TMP/netd.err"
 refuse "an option that the server sets by itself is refused" in_ns srv "$NETD" <(sed 's/^option.224 = .*/option.53 = u8:5/' "$TMP/c.conf") 2>"$TMP/err"
 check "in one sentence" test "$(wc -l <"$TMP/err")" = 1
 lab_netd_stop

@@ -13,6 +13,7 @@ export BOOTWELL_SOCKET=$TMP/run/control
 mkdir -p "$TMP/images"
 config() { # TIMEOUT
 	lab_config "$TMP/c.conf" <<-EOF
+		log = debug
 		[dhcp]
 		interface = lan
 		range = 10.77.0.101-10.77.0.110
@@ -63,8 +64,9 @@ check "and ipxe.efi" test "$file" = ipxe.efi
 # This time it works: iPXE asks, and fetches its script.
 in_ns pc ip addr add "$ip/24" dev eth0
 ask arch=7 ipxe=1 type=request server=10.77.0.1 requested="$ip"
-check "iPXE is told its script" grep -q ' file=boot.ipxe ' "$TMP/got"
-check "and fetches it" in_ns pc curl -sf -m 20 -o "$TMP/script" tftp://10.77.0.1/boot.ipxe
+check "iPXE is told its script" grep -q ' file=boot/[0-9a-f]*/boot.ipxe ' "$TMP/got"
+file=$(grep -o ' file=[^ ]*' "$TMP/got" | cut -d= -f2)
+check "and fetches it" in_ns pc curl -sf -m 20 -o "$TMP/script" "tftp://10.77.0.1/$file"
 check "the status is content" eval '! status_says "did not start"'
 boots 7
 check "what worked is what comes next" test "$file" = ipxe.efi
@@ -72,5 +74,9 @@ boots 11
 check "arm64 has a pair of its own" test "$file" = arm64-efi/snponly.efi
 boots 0
 check "BIOS has a pair of its own: undionly.kpxe" test "$file" = undionly.kpxe
+check "log = debug has a line for each step: the lease" \
+	grep -q 'boot of PC101: lease of 10.77.0.101 as firmware, architecture 7; it is told of snponly.efi' "$TMP/daemon.log"
+check "and that the script is asked for" \
+	grep -q 'boot of PC101: its script is asked for from 10.77.0.101' "$TMP/daemon.log"
 lab_capture_end
 check "tshark finds nothing malformed" lab_well_formed "$TMP/all.pcap"

@@ -12,6 +12,7 @@ lab_switch
 lab_ns srv
 lab_plug srv lan
 in_ns srv ip addr add 10.77.0.1/16 brd + dev lan
+lab_present 3
 daemon_files
 mkdir "$TMP/text"
 R=$TMP/run/stat
@@ -22,6 +23,8 @@ run = $TMP/run
 [dhcp]
 interface = lan
 range = 10.77.9.101-10.77.9.110
+[http]
+metrics = everyone
 [tftp]
 root = $TMP/tftp
 [images]
@@ -47,6 +50,13 @@ daemon_start
 scrape() { in_ns srv curl -fsS -m 20 http://10.77.0.1:8001/metrics -o "$TMP/metrics"; }
 has() { grep -qx -- "$1" "$TMP/metrics" || { grep -F -- "${1%% *}" "$TMP/metrics" | sed 's/^/# /'; return 1; }; }
 check "the server is scraped" scrape
+check "the loop's longest gap is there" grep -Eqx 'bootwell_loop_gap_seconds [0-9.e-]+' "$TMP/metrics"
+check "and as a file" wait_for 20 grep -Eqx '[0-9.e-]+' "$R/server/loop_gap_seconds"
+check "and in the status" eval '"$O/bootwell" status --json | jq -e ".server.loop_gap_seconds >= 0" >/dev/null'
+# A daemon that is stopped for a moment answers no packet meanwhile: it says so, as every reason for a gap.
+kill -STOP "$daemon"; sleep 2.5; kill -CONT "$daemon"
+gap_said() { "$O/bootwell" status | grep -q '^! for .* s of the last minutes no packet was answered'; }
+check "a gap of more than 250 ms is a line of the status" wait_for 20 gap_said
 if promtool check metrics <"$TMP/metrics" >"$TMP/out" 2>&1; then ok "promtool finds nothing wrong"; else not_ok "promtool finds nothing wrong"; sed 's/^/# /' "$TMP/out"; fi
 iqn=iqn.2026-01.org.bootwell:disk-020000000002
 # A session is looked at every few seconds.
@@ -164,11 +174,16 @@ check "the others stay" is client/PC2/state running
 checked() { in_ns srv curl -sS -m 20 --unix-socket "$TMP/run/control" -X POST -d "$1" http://x/api/images/one/checked >"$TMP/out"; scrape; }
 scrape
 refuse "an image that nobody checked has no time of it" grep -q '^bootwell_image_check_time_seconds{' "$TMP/metrics"
-checked '{"generation":1,"failed":false}'
+checked '{"generation":1,"outcome":"good"}'
 check "a check is reported" has 'bootwell_image_check_failed{image="one",generation="1"} 0'
 check "with the time of it" grep -q '^bootwell_image_check_time_seconds{image="one",generation="1"} 1[0-9]*$' "$TMP/metrics"
-checked '{"generation":1,"failed":true}'
+checked '{"generation":1,"outcome":"damaged"}'
 check "one that failed" has 'bootwell_image_check_failed{image="one",generation="1"} 1'
+checked '{"generation":1,"outcome":"unreadable"}'
+check "one that could not look changes nothing of it" has 'bootwell_image_check_failed{image="one",generation="1"} 1'
+check "and has a metric of its own" has 'bootwell_image_unreadable{image="one",generation="1"} 1'
+checked '{"generation":1,"failed":false}'
+check "one without an outcome is refused" grep -q 'good, damaged, absent or unreadable' "$TMP/out"
 daemon_stop
 daemon_start
 scrape

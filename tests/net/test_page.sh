@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The page on port 8001 in a real browser: what it shows, on a desk and on a phone; what an operator can do with it; hostile
 # text, and pages of others that would like to change something. Screenshots stay in $O/test/page/.
+# Runs alone: which PC is switched off is asked of made-up ones, which answer when they have a CPU.
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/net/netlab.sh
 . "$(dirname "$0")/netlab.sh"
@@ -14,6 +15,7 @@ in_ns srv ip addr add 10.77.0.1/16 brd + dev lan
 lab_ns desk
 lab_plug desk eth0
 in_ns desk ip addr add 10.77.9.1/16 brd + dev eth0
+lab_present 14
 daemon_files
 truncate -s 64M "$TMP/images/one-2.raw"
 truncate -s 32M "$TMP/images/two.raw"
@@ -30,6 +32,7 @@ root = $TMP/tftp
 fastpath = off
 [http]
 token = opensesame
+status = everyone
 [images]
 path = $TMP/images
 [write-back]

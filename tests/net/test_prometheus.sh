@@ -20,6 +20,8 @@ run = $TMP/run
 [dhcp]
 interface = lan
 range = 10.77.0.101-10.77.0.110
+[http]
+metrics = everyone
 [tftp]
 fastpath = off
 [images]

@@ -76,7 +76,7 @@ machine 52:54:00:77:00:11 -M pc,graphics=off -boot n
 ctrl_b() { printf '\002' >&3; says 'iPXE> '; }
 check "iPXE: takes commands" wait_for 60 ctrl_b
 type_line 'dhcp && echo boot file ${filename}'
-said 60 "iPXE: an address, and the name of its script" '^boot file boot.ipxe'
+said 60 "iPXE: an address, and the name of its script" '^boot file boot/[0-9a-f]+/boot.ipxe'
 type_line 'imgfetch --name one tftp://10.77.0.1/f1234567 && imgstat'
 said 60 "iPXE: a file of 1,234,567 bytes" '^one : 1234567 bytes'
 type_line 'imgfree one'

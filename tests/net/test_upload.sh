@@ -156,6 +156,37 @@ busy 1 1000000
 refused_with "try again in a moment" -s 10.91.0.1:1001 -g 3 -n z.vhd "$TMP/disk.raw"
 kill $busy; wait $busy 2>/dev/null
 
+# --- a server that begins every upload and then knows none
+in_ns srv python3 - <<'END' >"$TMP/forgets.out" &
+import http.server, json
+size = (1 << 30) + 7 * 512
+class Forgets(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def answer(self, code, body):
+        self.send_response(code)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self): self.answer(200, bytes(-(-size // (4 << 20)) * 32))
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        if self.path == '/v1/uploads':
+            self.answer(200, json.dumps({'id': '0' * 32, 'part_size': 4 << 20}).encode())
+        else:
+            self.answer(404, b'{"error":"there is no such upload","reason":"gone"}')
+    def do_PUT(self):
+        self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        self.answer(404, b'{"error":"there is no such upload","reason":"gone"}')
+    def log_message(self, *a): pass
+s = http.server.ThreadingHTTPServer(('10.91.0.1', 1001), Forgets)
+print('ready', flush=True)
+s.serve_forever()
+END
+forgets=$!
+wait_for 20 grep -q ready "$TMP/forgets.out" || not_ok "the forgetful server starts"
+refused_with "there is no such upload" -s 10.91.0.1:1001 -g 3 -n z.vhd "$TMP/disk.raw"
+kill $forgets; wait $forgets 2>/dev/null
+
 # --- a damaged part, by hand
 id=$(in_ns pc curl -sf -d '{"name":"h.vhd","session":"0123456789abcdef0123456789abcdef","size":8388608}' http://10.91.0.1:$PORT/v1/uploads | jq -r .id)
 { printf '\001'; head -c 127 /dev/zero; head -c 4096 /dev/urandom; } >"$TMP/part"

@@ -10,16 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/catalogue.h"
-#include "daemon/dhcp_scan.h"
-#include "daemon/dhcp_server.h"
-#include "daemon/log.h"
-#include "daemon/tftp_server.h"
+#include "daemon/catalogue/catalogue.h"
+#include "daemon/dhcp/scan.h"
+#include "daemon/dhcp/server.h"
+#include "daemon/core/log.h"
+#include "daemon/tftp/server.h"
 
 struct netd {
 	struct loop *loop;
 	struct netif *netif;
-	struct store *store;
+	struct state *state;
 	struct catalogue *catalogue;
 	struct boot *boot;
 	struct config *config;
@@ -52,7 +52,8 @@ static void print_stats(struct netd *d)
 	for (int i = 0; i < TFTP_PATHS; i++)
 		printf("tftp_blocks_%s %llu\n", tftp_path_name(i), (unsigned long long)t->blocks[i]);
 	printf("tftp_requests %llu\ntftp_completed %llu\ntftp_probed %llu\ntftp_aborted %llu\ntftp_timed_out %llu\n"
-	       "tftp_retransmits %llu\ntftp_malformed %llu\ntftp_limited %llu\ntftp_sessions %u\ntftp_sessions_most %u\n",
+	       "tftp_retransmits %llu\ntftp_malformed %llu\ntftp_limited %llu\ntftp_sessions %u\ntftp_sessions_most "
+	       "%u\n",
 	       (unsigned long long)t->requests, (unsigned long long)t->completed, (unsigned long long)t->probed,
 	       (unsigned long long)t->aborted, (unsigned long long)t->timed_out, (unsigned long long)t->retransmits,
 	       (unsigned long long)t->malformed, (unsigned long long)t->limited, t->sessions, t->sessions_most);
@@ -95,7 +96,8 @@ static int start(struct netd *d)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 	struct loop_source *source;
-	char file[4096], error[256];
+	struct sentence error = {""};
+	char file[4096];
 	int r;
 
 	r = loop_new(&d->loop);
@@ -105,13 +107,13 @@ static int start(struct netd *d)
 		r = netif_new(&d->netif, d->loop);
 	snprintf(file, sizeof(file), "%s/bootwell.db", d->config->state_path);
 	if (!r)
-		r = store_new(&d->store, file, error);
+		r = state_new(&d->state, file, &error);
 	if (!r)
-		r = catalogue_new(&d->catalogue, d->store);
+		r = catalogue_new(&d->catalogue, d->state, d->loop);
 	if (!r)
-		r = boot_new(&d->boot, d->loop, d->config, d->store, d->catalogue, NULL);
+		r = boot_new(&d->boot, d->loop, d->config, d->state, d->catalogue, NULL);
 	if (!r)
-		r = dhcp_server_new(&d->dhcp, d->loop, d->netif, d->config, d->store, d->boot);
+		r = dhcp_server_new(&d->dhcp, d->loop, d->netif, d->config, d->state, d->boot);
 	if (!r)
 		r = tftp_server_new(&d->tftp, d->loop, d->netif, d->config, d->boot);
 	return r;
@@ -123,8 +125,8 @@ static void scanned(void *arg, const struct dhcp_scan_server *s, unsigned int co
 
 	for (unsigned int i = 0; i < count; i++)
 		printf("%s %u.%u.%u.%u %02x:%02x:%02x:%02x:%02x:%02x offers %u.%u.%u.%u%s file %s\n", s[i].interface,
-		       s[i].server >> 24, s[i].server >> 16 & 255, s[i].server >> 8 & 255, s[i].server & 255, s[i].mac[0],
-		       s[i].mac[1], s[i].mac[2], s[i].mac[3], s[i].mac[4], s[i].mac[5], s[i].offered >> 24,
+		       s[i].server >> 24, s[i].server >> 16 & 255, s[i].server >> 8 & 255, s[i].server & 255,
+		       s[i].mac[0], s[i].mac[1], s[i].mac[2], s[i].mac[3], s[i].mac[4], s[i].mac[5], s[i].offered >> 24,
 		       s[i].offered >> 16 & 255, s[i].offered >> 8 & 255, s[i].offered & 255, s[i].ours ? " ours" : "",
 		       s[i].boot_file);
 	loop_stop(d->loop, error);
@@ -176,7 +178,7 @@ int main(int argc, char **argv)
 	dhcp_server_free(d.dhcp);
 	boot_free(d.boot);
 	catalogue_free(d.catalogue);
-	store_free(d.store);
+	state_free(d.state);
 	netif_free(d.netif);
 	loop_free(d.loop);
 	config_free(d.config);

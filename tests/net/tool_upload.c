@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * For tests of uploads over loopback:
- *	tool_upload serve FOLDER PORT	the upload service; a token is the name of who sends (PC101 without one; PC103 may
- *					not; "operator" is one). Prints what it publishes.
- *	tool_upload send ARGUMENTS	as `bootwell image upload ARGUMENTS`
- *	tool_upload digest FILE		checksum of what an image holds
+ *	tool_upload serve FOLDER PORT	the upload service; a token is the name of who sends (PC101 without one; PC103
+ * may not; "operator" is one). Prints what it publishes. tool_upload send ARGUMENTS	as `bootwell image upload
+ * ARGUMENTS` tool_upload digest FILE		checksum of what an image holds
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,10 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/cli.h"
-#include "daemon/digest_file.h"
-#include "daemon/image_chain.h"
-#include "daemon/upload.h"
+#include "daemon/cli/cli.h"
+#include "daemon/image/digest_file.h"
+#include "daemon/image/chain.h"
+#include "daemon/upload/upload.h"
 
 static char folder[256];
 
@@ -31,7 +30,7 @@ static int op_exists(void *arg, const char *image)
 	return access(path, F_OK) == 0;
 }
 
-static int op_publish(void *arg, const struct upload_image *image, struct upload_error *error)
+static int op_publish(void *arg, struct upload_image *image, struct upload_refusal *error)
 {
 	char path[512], digest[DIGEST_TEXT];
 	FILE *f;
@@ -47,15 +46,21 @@ static int op_publish(void *arg, const struct upload_image *image, struct upload
 	return 0;
 }
 
-static int op_permit(void *arg, uint32_t address, const char *token, char ret_who[UPLOAD_WHO_MAX], struct upload_error *error)
+static int op_permit(void *arg, const struct upload_asking *asking, struct upload_asker *ret,
+		     struct upload_refusal *error)
 {
+	const char *token = asking->authorization && !strncmp(asking->authorization, "Bearer ", 7)
+				    ? asking->authorization + 7
+				    : NULL;
+
 	(void)arg;
-	(void)address;
 	if (token && strcmp(token, "PC103") == 0) {
-		snprintf(error->text, sizeof(error->text), "PC103 may not upload images; allow it with upload = yes");
+		snprintf(error->why.text, sizeof(error->why.text),
+			 "PC103 may not upload images; allow it with upload = yes");
 		return -EACCES;
 	}
-	snprintf(ret_who, UPLOAD_WHO_MAX, "%s", token ? token : "PC101");
+	snprintf(ret->who, sizeof(ret->who), "%s", token ? token : "PC101");
+	ret->is_operator = token && !strcmp(token, "operator");
 	return 0;
 }
 
@@ -67,10 +72,12 @@ static void op_log(void *arg, bool bad, const char *sentence)
 
 static int serve(const char *port, const char *address)
 {
-	struct upload_owner owner = {.ops = {.exists = op_exists, .publish = op_publish}, .permit = op_permit, .log = op_log};
+	struct upload_owner owner = {
+		.ops = {.exists = op_exists, .publish = op_publish}, .permit = op_permit, .log = op_log};
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
 	struct upload_server *server;
-	struct upload_error error = {.text = ""};
+	struct upload_store *store;
+	struct upload_refusal error = {.why = {""}};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, signo;
 	sigset_t set;
 
@@ -85,8 +92,9 @@ static int serve(const char *port, const char *address)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	if (upload_server_new(&server, fd, folder, &owner, &error)) {
-		fprintf(stderr, "%s\n", error.text);
+	if (upload_store_new(&store, folder, &owner.ops, &error) ||
+	    upload_server_new(&server, fd, store, &owner, &error)) {
+		fprintf(stderr, "%s\n", error.why.text);
 		return 1;
 	}
 	printf("ready\n");
@@ -97,7 +105,7 @@ static int serve(const char *port, const char *address)
 
 static int digest(const char *path)
 {
-	struct image_error err;
+	struct sentence err;
 	struct image *img;
 	uint8_t found[DIGEST_SIZE];
 	char text[DIGEST_TEXT];

@@ -62,12 +62,10 @@ static uint64_t now_ns(void)
 static int open_interface(const char *name)
 {
 	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)), one = 1,
-	    size = 8 << 20;
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)), one = 1, size = 8 << 20;
 
 	at.sll_ifindex = (int)if_nametoindex(name);
-	if (fd < 0 || !at.sll_ifindex ||
-	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)) ||
+	if (fd < 0 || !at.sll_ifindex || setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)) ||
 	    bind(fd, (struct sockaddr *)&at, sizeof(at))) {
 		fprintf(stderr, "tool_wire: %s: %s\n", name, strerror(errno));
 		exit(1);
@@ -122,8 +120,7 @@ static int release(void)
 			return 100;
 		if (first->due > now)
 			return (int)((first->due - now) / 1000000) + 1;
-		while (send(first->to, first->data, (size_t)first->length, 0) < 0 &&
-		       errno == ENOBUFS)
+		while (send(first->to, first->data, (size_t)first->length, 0) < 0 && errno == ENOBUFS)
 			;
 		first->due = 0;
 	}
@@ -134,8 +131,7 @@ int main(int argc, char **argv)
 	struct pollfd p[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
 	if (argc != 7) {
-		fprintf(stderr,
-			"usage: tool_wire IF1 IF2 LOSS%% DUPLICATES%% REORDER%% DELAY_MS\n");
+		fprintf(stderr, "usage: tool_wire IF1 IF2 LOSS%% DUPLICATES%% REORDER%% DELAY_MS\n");
 		return 2;
 	}
 	p[0].fd = open_interface(argv[1]);
@@ -159,7 +155,6 @@ int main(int argc, char **argv)
 				forward(data, n, p[!i].fd);
 		}
 	}
-	printf("forwarded %lu lost %lu duplicated %lu reordered %lu\n", forwarded, lost, duplicated,
-	       reordered);
+	printf("forwarded %lu lost %lu duplicated %lu reordered %lu\n", forwarded, lost, duplicated, reordered);
 	return 0;
 }

@@ -40,6 +40,9 @@ static inline uint8_t *blob_need(struct blob *b, size_t end)
 
 static inline void blob_put(struct blob *b, size_t at, const void *data, size_t n)
 {
+	/* An end that wraps around is a mistake of the test; gcc 14 warns of it wherever it cannot rule it out. */
+	if (at > PTRDIFF_MAX || n > PTRDIFF_MAX)
+		abort();
 	memcpy(blob_need(b, at + n) + at, data, n);
 }
 
@@ -144,11 +147,7 @@ static inline struct blob build_vhd(uint32_t type, uint8_t id, uint8_t parent)
 
 		be32_put(b.p + BUILD_BAT + 4 * order[i], at);
 		blob_need(&b, (size_t)(at + 129) * 512);
-		memset(b.p + (size_t)at * 512,
-		       type == 3 || order[i] == 0 ? 0xff
-		       : order[i] == 3            ? 0xaa
-						  : 0,
-		       16);
+		memset(b.p + (size_t)at * 512, type == 3 || order[i] == 0 ? 0xff : order[i] == 3 ? 0xaa : 0, 16);
 		for (unsigned int s = 0; s < 128; s++)
 			build_sector(b.p + (size_t)(at + 1 + s) * 512, order[i] * 128 + s, id);
 	}
@@ -183,20 +182,18 @@ static inline void build_vmdk_header(uint8_t *h, uint32_t version, uint32_t flag
 	memcpy(h + 73, "\n \r\n", 4);
 }
 
-static inline int build_descriptor(char *to, size_t size, const char *type, uint32_t cid,
-				   uint32_t parent, const char *extents)
+static inline int build_descriptor(char *to, size_t size, const char *type, uint32_t cid, uint32_t parent,
+				   const char *extents)
 {
 	memset(to, 0, size);
-	return snprintf(
-		to, size,
-		"# Disk "
-		"DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n%s\n%s\n"
-		"ddb.adapterType = \"ide\"\nddb.geometry.cylinders = \"2\"\nddb.geometry.heads = "
-		"\"16\"\n"
-		"ddb.geometry.sectors = \"63\"\n",
-		cid, parent, type,
-		parent != 0xffffffff ? "parentFileNameHint=\"..\\\\gone\\\\parent.vmdk\"" : "",
-		extents);
+	return snprintf(to, size,
+			"# Disk "
+			"DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n%s\n%s\n"
+			"ddb.adapterType = \"ide\"\nddb.geometry.cylinders = \"2\"\nddb.geometry.heads = "
+			"\"16\"\n"
+			"ddb.geometry.sectors = \"63\"\n",
+			cid, parent, type,
+			parent != 0xffffffff ? "parentFileNameHint=\"..\\\\gone\\\\parent.vmdk\"" : "", extents);
 }
 
 /* Grains 0, 1, 7 and 255 are there, in the order 7, 0, 1, 255; grain 9 is a zero grain where flag 4
@@ -208,8 +205,7 @@ static inline struct blob build_vmdk(uint32_t flags, uint8_t salt, uint32_t cid,
 	uint8_t *p = blob_need(&b, BUILD_FIRST_GRAIN * 512 + 4 * BUILD_GRAIN);
 
 	build_vmdk_header(p, 1, flags);
-	build_descriptor((char *)p + 512, 2048, "monolithicSparse", cid, parent,
-			 "RW 2048 SPARSE \"old-name.vmdk\"");
+	build_descriptor((char *)p + 512, 2048, "monolithicSparse", cid, parent, "RW 2048 SPARSE \"old-name.vmdk\"");
 	le32_put(p + BUILD_RGD * 512, BUILD_RGT);
 	le32_put(p + BUILD_GD * 512, BUILD_GT);
 	for (unsigned int i = 0; i < 4; i++) {
@@ -229,11 +225,11 @@ static inline struct blob build_vmdk(uint32_t flags, uint8_t salt, uint32_t cid,
 
 static inline void build_marker(struct blob *b, uint64_t value, uint32_t type)
 {
-	size_t at = b->n;
+	uint8_t sector[512] = {0};
 
-	blob_need(b, at + 512);
-	le64_put(b->p + at, value);
-	le32_put(b->p + at + 12, type);
+	le64_put(sector, value);
+	le32_put(sector + 12, type);
+	blob_put(b, b->n, sector, sizeof(sector));
 }
 
 /* streamOptimized: grains 0, 1, 7, 255. Returns where grain 7 is in ret_seven (sector), may be
@@ -246,8 +242,7 @@ static inline struct blob build_stream(bool footer, bool markers, uint32_t *ret_
 	struct blob b = {0};
 
 	blob_need(&b, BUILD_FIRST_GRAIN * 512);
-	build_descriptor((char *)b.p + 512, 2048, "streamOptimized", 0x51, 0xffffffff,
-			 "RW 2048 SPARSE \"s.vmdk\"");
+	build_descriptor((char *)b.p + 512, 2048, "streamOptimized", 0x51, 0xffffffff, "RW 2048 SPARSE \"s.vmdk\"");
 	for (unsigned int i = 0; i < 4; i++) {
 		uLongf n = sizeof(packed);
 		size_t at = b.n;
@@ -259,9 +254,11 @@ static inline struct blob build_stream(bool footer, bool markers, uint32_t *ret_
 		if (order[i] == 7 && ret_seven)
 			*ret_seven = (uint32_t)(at / 512);
 		if (markers) {
-			blob_need(&b, at + 12);
-			le64_put(b.p + at, order[i] * 8);
-			le32_put(b.p + at + 8, (uint32_t)n);
+			uint8_t marker[12];
+
+			le64_put(marker, order[i] * 8);
+			le32_put(marker + 8, (uint32_t)n);
+			blob_put(&b, at, marker, sizeof(marker));
 		}
 		blob_put(&b, b.n, packed, n);
 		blob_need(&b, (b.n + 511) / 512 * 512);

@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "tcmu-handler/image/image.h"
-#include "tcmu-handler/inflate.h"
+#include "tcmu-handler/inflate/inflate.h"
 
 /* Opens DIR/NAME; NULL with *err filled. */
 static inline struct image *reader_open(const char *dir, const char *name, enum image_format format,
-					struct image_error *err)
+					struct sentence *err)
 {
 	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct image_source src = {.dirfd = dirfd, .name = name, .format = format};
@@ -30,8 +30,7 @@ static inline struct image *reader_open(const char *dir, const char *name, enum 
 }
 
 /* 0, or -errno; an extent that breaks its promises is -EPROTO. */
-static inline int reader_extent(const struct image *img, uint64_t offset,
-				const struct image_extent *e, uint8_t *to)
+static inline int reader_extent(const struct image *img, uint64_t offset, const struct image_extent *e, uint8_t *to)
 {
 	const struct image_file *f = e->file;
 	uint8_t *in, *unit;
@@ -46,20 +45,16 @@ static inline int reader_extent(const struct image *img, uint64_t offset,
 	if (e->type == IMAGE_EXTENT_DATA) {
 		if (e->offset > f->size || e->length > f->size - e->offset || e->offset % 512)
 			return -EPROTO;
-		return pread(f->fd, to, e->length, (off_t)e->offset) == (ssize_t)e->length ? 0
-											   : -EIO;
+		return pread(f->fd, to, e->length, (off_t)e->offset) == (ssize_t)e->length ? 0 : -EIO;
 	}
-	if (e->offset > f->size || e->compressed_length > f->size - e->offset ||
-	    e->unit_length > IMAGE_UNIT_MAX || e->unit_skip > e->unit_length ||
-	    e->length > e->unit_length - e->unit_skip || e->unit_least > e->unit_length)
+	if (e->offset > f->size || e->compressed_length > f->size - e->offset || e->unit_length > IMAGE_UNIT_MAX ||
+	    e->unit_skip > e->unit_length || e->length > e->unit_length - e->unit_skip ||
+	    e->unit_least > e->unit_length)
 		return -EPROTO;
 	(void)offset;
 	in = malloc(e->compressed_length + 1);
 	unit = malloc(e->unit_length);
-	r = pread(f->fd, in, e->compressed_length, (off_t)e->offset) ==
-			    (ssize_t)e->compressed_length
-		    ? 0
-		    : -EIO;
+	r = pread(f->fd, in, e->compressed_length, (off_t)e->offset) == (ssize_t)e->compressed_length ? 0 : -EIO;
 	if (r == 0)
 		r = inflate_unit(unit, e->unit_length, e->unit_least, in, e->compressed_length);
 	if (r == 0)
@@ -69,8 +64,7 @@ static inline int reader_extent(const struct image *img, uint64_t offset,
 	return r;
 }
 
-static inline int reader_read(const struct image *img, uint64_t offset, uint64_t length,
-			      uint8_t *to)
+static inline int reader_read(const struct image *img, uint64_t offset, uint64_t length, uint8_t *to)
 {
 	while (length) {
 		struct image_extent e;

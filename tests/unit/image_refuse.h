@@ -25,10 +25,9 @@ static inline void folder_end(void)
 		abort();
 }
 
-static inline struct image *open_blob(const struct blob *b, const char *name,
-				      enum image_format format)
+static inline struct image *open_blob(const struct blob *b, const char *name, enum image_format format)
 {
-	struct image_error err;
+	struct sentence err;
 	struct image *img;
 
 	blob_save(b, test_dir, name);
@@ -39,15 +38,13 @@ static inline struct image *open_blob(const struct blob *b, const char *name,
 }
 
 /* Opening must fail, and the sentence begin with the file's name and have the words. */
-static inline void refuse_file(const char *name, enum image_format format, const char *what,
-			       const char *words)
+static inline void refuse_file(const char *name, enum image_format format, const char *what, const char *words)
 {
-	struct image_error err;
+	struct sentence err;
 	struct image *img = reader_open(test_dir, name, format, &err);
 
 	if (img || !strstr(err.text, words)) {
-		printf("# %s: expected \"%s\", got \"%s\"\n", what, words,
-		       img ? "(it was opened)" : err.text);
+		printf("# %s: expected \"%s\", got \"%s\"\n", what, words, img ? "(it was opened)" : err.text);
 		CU_FAIL("not refused as it should be");
 	}
 	if (getenv("SENTENCES"))
@@ -55,8 +52,7 @@ static inline void refuse_file(const char *name, enum image_format format, const
 	image_close(img);
 }
 
-static inline void refuse_blob(const struct blob *b, enum image_format format, const char *what,
-			       const char *words)
+static inline void refuse_blob(const struct blob *b, enum image_format format, const char *what, const char *words)
 {
 	blob_save(b, test_dir, "x");
 	refuse_file("x", format, what, words);

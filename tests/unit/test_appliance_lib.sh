@@ -3,7 +3,7 @@
 # The appliance's scripts, without an appliance: what initramfs/lib.sh decides, and the update of a system slot.
 # shellcheck disable=SC2034 # settings are read through their names
 . "$(dirname "$0")/../lib.sh"
-requires tar sha256sum ssh-keygen dpkg cmp
+requires tar sha256sum ssh-keygen dpkg cmp busybox
 export BOOTWELL_RUN=$TMP/run BOOTWELL_STATE=/var/lib/bootwell BOOTWELL_LIB=$TOP/initramfs BOOTWELL_CMDLINE=$TMP/cmdline
 mkdir -p "$BOOTWELL_RUN"
 # shellcheck source=initramfs/lib.sh
@@ -104,8 +104,9 @@ ssh-keygen -q -t ed25519 -N '' -C '' -f "$TMP/other"
 echo "bootwell namespaces=\"bootwell-update\" $(cat "$TMP/key.pub")" >"$TMP/signers"
 system() { BOOTWELL_LIB=$lib BOOTWELL_SIGNERS=$TMP/signers BOOTWELL_SLOTS=$slots "$TOP/initramfs/system" "$@" >"$TMP/out" 2>&1; }
 said() { grep -q "$1" "$TMP/out"; }
-make_update() { # VERSION ID KEY
+make_update() { # VERSION ID KEY [BUILD]
 	echo "$1" >"$TMP/build/iso/version"
+	echo "${4:-1000}" >"$TMP/build/iso/build"
 	echo "$2" >"$TMP/build/iso/id"
 	for n in vmlinuz initrd system.squashfs; do head -c 70000 /dev/urandom >"$TMP/build/iso/$n"; done
 	"$TOP/initramfs/make-update" "$TMP/build" "$3" >/dev/null
@@ -153,9 +154,77 @@ check "and the good one is what it was" test "$(grubenv_get "$slots/grubenv" goo
 head -c 100000 "$TMP/build/bootwell.update" >"$TMP/cut.update"
 refuse "a file that is cut off" system update "$TMP/cut.update"
 refuse "a file that is something else" system update "$TMP/out"
+# --- the start-up looks at a slot before it starts it: with the shell of the initramfs --------------------------------
+small() { busybox sh -c '. "$1"; shift; "$@"' _ "$TOP/initramfs/slots.sh" "$@"; }
+refuse "a slot is what was installed" small slot_damage "$slots/a"
+check "the other one would be taken, if it is whole" test "$(small other_slot "$slots" a)" = medium
+cp -a "$slots/a" "$slots/b"
+check "as it is then" test "$(small other_slot "$slots" a)" = b
+for n in vmlinuz initrd system.squashfs; do
+	cp "$slots/b/$n" "$TMP/whole"
+	printf x | dd of="$slots/b/$n" bs=1 seek=69999 conv=notrunc status=none
+	check "a damaged $n is named" test "$(small slot_damage "$slots/b")" = $n
+	check "and that slot is not taken instead of another" test "$(small other_slot "$slots" a)" = medium
+	rm "$slots/b/$n"
+	check "a missing $n, too" test "$(small slot_damage "$slots/b")" = $n
+	cp "$TMP/whole" "$slots/b/$n"
+done
+grep -v ' initrd ' "$slots/a/manifest" >"$slots/b/manifest"
+check "so is one that the manifest does not have" test "$(small slot_damage "$slots/b")" = initrd
+rm "$slots/b/manifest"
+refuse "a slot of a version without manifests is believed" small slot_damage "$slots/b"
+cp "$slots/grubenv" "$TMP/kept"
+check "GRUB is told of the other slot" small grub_takes "$slots" b
+check "in a block that it reads" test "$(stat -c %s "$slots/grubenv") $(grubenv_get "$slots/grubenv" good)" = "1024 b"
+check "with its build" test "$(grubenv_get "$slots/grubenv" good_id)" = "$(cat "$slots/b/id")"
+check "or of the medium" small grub_takes "$slots" medium
+check "which no slot is named for" test -z "$(grubenv_get "$slots/grubenv" good)"
+mv "$TMP/kept" "$slots/grubenv"
+rm -r "$slots/b"
+
+# --- older ones ------------------------------------------------------------------------------------------------------
+echo 1.3.0 >"$lib/version"
+echo 1001 >"$lib/build"
+refuse "an older build of the same version" system update "$TMP/build/bootwell.update"
+check "is named" said 'has an older build of version 1.3.0 (1000) than the running one (1001)'
+make_update 1.3.0 00000000000000c5 "$TMP/key" 1001
+check "the same build is taken" system update "$TMP/build/bootwell.update"
+make_update 1.3.0 00000000000000c6 "$TMP/key" 01x
+refuse "a build that is no number is refused" system update "$TMP/build/bootwell.update"
+make_update 1.3.0 00000000000000c4 "$TMP/key" 1000
+check "with --older an older build is taken" system update "$TMP/build/bootwell.update" --older
 echo 2.0.0 >"$lib/version"
 refuse "an older version" system update "$TMP/build/bootwell.update"
 check "says how" said '\--older'
 check "and with --older it is taken" system update "$TMP/build/bootwell.update" --older
 : >"$TMP/signers"
 refuse "without a key nothing is taken" system update "$TMP/build/bootwell.update" --older
+
+# --- the health check ------------------------------------------------------------------------------------------------
+# systemctl is as it is: content with any of several units. The server's page is there, in a network of its own.
+mkdir "$TMP/bin" "$TMP/page"
+echo page >"$TMP/page/index.html"
+cat >"$TMP/bin/systemctl" <<-'END'
+	#!/bin/sh
+	for unit; do grep -qx "$unit" "$BOOTWELL_RUN/active" && exit 0; done
+	exit 3
+END
+cat >"$TMP/bin/ip" <<-'END'
+	#!/bin/sh
+	echo "2: eth0    inet 192.168.1.10/24 brd 192.168.1.255 scope global eth0"
+END
+chmod +x "$TMP/bin"/*
+: >"$BOOTWELL_RUN/report"
+echo state >"$BOOTWELL_RUN/mode"
+: >"$TMP/cmdline"
+well() { # UNIT...: what is active
+	printf '%s\n' "$@" >"$BOOTWELL_RUN/active"
+	BOOTWELL_LIB=$lib unshare -rn bash -c 'ip link set lo up && busybox httpd -f -p 127.0.0.1:8001 -h "$1" & server=$!
+		until (: </dev/tcp/127.0.0.1/8001) 2>/dev/null; do kill -0 $server || exit 1; sleep 0.05; done
+		PATH=$2:$PATH "$3" watch 2; status=$?; kill $server; exit $status' _ "$TMP/page" "$TMP/bin" "$TOP/initramfs/health"
+}
+check "server and tcmu-runner are active: it serves" well bootwell.service tcmu-runner.service
+check "it says so" grep -qx serving "$BOOTWELL_RUN/health"
+refuse "without tcmu-runner it does not serve" well bootwell.service
+check "nor does it say so" grep -q '^not serving' "$BOOTWELL_RUN/health"
+refuse "without the server it does not" well tcmu-runner.service

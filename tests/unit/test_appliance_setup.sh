@@ -6,7 +6,7 @@
 # shellcheck disable=SC2016,SC2154 # the scripts of `start` are for another shell
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip_all "mounting needs root"
-requires losetup mkfs.xfs mke2fs blkid wipefs unshare
+requires losetup mkfs.xfs mke2fs blkid wipefs unshare openssl
 [ -x "$O/bootwell" ] || skip_all "bootwell is not built (make all)"
 mkdir -p "$TMP/bin" "$TMP/files"
 disk() { # NAME SIZE: an empty disk
@@ -127,4 +127,28 @@ check "which bootwell waits for" said '^RequiresMountsFor=.*/images$'
 conf named $'ssh-key.anna = ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGt5tXJ8vQ0z1c2c5b2J6d1m8f9r0a1b2c3d4e5f6g7h anna\r\nntp = 10.0.0.1 time.example.org' | put conf bootwell.conf
 start 'echo "keys: ${CONF_SSH_KEYS:-0} ${CONF_SSH_KEY_0:-}"; echo "ntp: ${CONF_NTP:-}"'
 check "keys and time servers arrive" test "$(grep -cE '^(keys: 1 ssh-ed25519 AAAAC3.*|ntp: 10.0.0.1 time.example.org)$' "$TMP/out")" = 2
+
+# --- https -----------------------------------------------------------------------------------------------------------
+tls='cp "$RUN/candidate/bootwell.conf" "$RUN/bootwell.conf"; apply_tls "$RUN/bootwell.conf"
+	sed -n "/^\[http\]/,\$p" "$RUN/bootwell.conf"; cp "$BOOTWELL_STATE/tls/"* "$RUN/bootwell.conf" "$BOOTWELL_LIB_KEEP"
+	stat -c "mode: %a" "$BOOTWELL_STATE/tls" "$BOOTWELL_STATE/tls/key.pem"; cat "$RUN/fingerprint"'
+mkfs.xfs -q -f -L BW-STATE "$(dev state)"
+mkdir "$TMP/keep"
+export BOOTWELL_LIB_KEEP=$TMP/keep
+conf secure 'state-disk = label:BW-STATE' | put conf bootwell.conf
+start "$tls"
+print=$(openssl x509 -in "$TMP/keep/cert.pem" -noout -fingerprint -sha256 | cut -d= -f2)
+check "without a certificate in the file the machine makes its own" [ "${#print}" = 95 ]
+check "and tells what it is known by" said "^https: SHA-256 of the certificate $print\$"
+check "the screen has it, too" said "^$print\$"
+check "the server is told of it" said '^tls-certificate = .*/tls/cert.pem$'
+check "nobody else reads the key" test "$(grep -cE '^mode: (700|600)$' "$TMP/out")" = 2
+"$O/bootwelld" -n -c "$TMP/keep/bootwell.conf" >"$TMP/dry" 2>&1
+check "and takes the file as it is then" test "$(grep -c tls "$TMP/dry")" = 0
+start "$tls"
+check "it is the same one at the next start" said "^https: SHA-256 of the certificate $print\$"
+{ conf secure 'state-disk = label:BW-STATE'; printf '[http]\r\n  tls-certificate = /a\r\ntls-key = /b\r\n'; } |
+	put conf bootwell.conf
+start "$tls"
+check "a certificate that the file names is left alone" test "$(grep -c '^https:' "$TMP/out")" = 0
 [ "$failed" = 0 ] || { sed 's/^/# /' "$TMP/out"; tail -5 "$TMP/err" | sed 's/^/# /'; }

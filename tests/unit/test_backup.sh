@@ -24,6 +24,8 @@ sqlite3 "$M/state/bootwell.db" 'insert into t values (43)' '.shell sleep 3' &
 at_exit kill $!
 sleep 0.5
 check "a backup is made" bootwell backup "$TMP/a.backup"
+check "-c names another configuration" bootwell backup -c "$BOOTWELL_CONFIG" "$TMP/c.backup"
+refuse "one that is not there is refused" bootwell backup -c "$TMP/nowhere.conf" "$TMP/n.backup"
 check "only its owner can read it" test "$(stat -c %a "$TMP/a.backup")" = 600
 check "it has host keys, not images" test "$(tar -tzf "$TMP/a.backup" | grep -vE '/$' | sort | tr '\n' ' ')" = "./backup ./bootwell.conf ./bootwell.db ./ssh/ssh_host_ed25519_key "
 
@@ -65,7 +67,9 @@ refuse "nothing is restored under a running bootwelld" bootwell restore "$TMP/a.
 check "it says what to do" said 'systemctl stop bootwell'
 kill $listener
 wait $listener 2>/dev/null
+chmod 600 "$M/etc/bootwell.conf" # it holds a token
 check "the backup is restored" bootwell restore "$TMP/a.backup"
+check "who could not read the configuration still cannot" test "$(stat -c %a "$M/etc/bootwell.conf")" = 600
 check "with all that was written before it" test "$(sqlite3 "$M/state/bootwell.db" 'select group_concat(x) from t')" = 42,43
 check "the configuration is the old machine's" grep -q '# old' "$M/etc/bootwell.conf"
 check "also the appliance's copy of it" grep -q '# old' "$M/state/config/bootwell.conf"

@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tcmu-handler/engine.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/engine_rig.h"
 
 #define SIZE (1u << 20)
 
@@ -48,16 +47,18 @@ static void save_descriptor(const char *name, const char *flat)
 	FILE *f = fopen(in_dir(name), "w");
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-	fprintf(f, "# Disk DescriptorFile\nversion=1\nCID=00000001\nparentCID=ffffffff\n"
-		   "createType=\"monolithicFlat\"\nRW 2048 FLAT \"%s\" 0\n", flat);
+	fprintf(f,
+		"# Disk DescriptorFile\nversion=1\nCID=00000001\nparentCID=ffffffff\n"
+		"createType=\"monolithicFlat\"\nRW 2048 FLAT \"%s\" 0\n",
+		flat);
 	fclose(f);
 }
 
 /* What was changed just now does not stay: all that is opened first is made here, and a while passes. */
 static void prepare(void)
 {
-	static const char *const tests[] = {"memory", "in-place", "replaced", "folder", "extent",
-					    "extents", "deleted", "few", "files"};
+	static const char *const tests[] = {"memory",  "in-place", "replaced", "folder", "extent",
+					    "extents", "deleted",  "few",      "files"};
 
 	snprintf(dir, sizeof(dir), "/tmp/bootwell-idle.XXXXXX");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
@@ -83,7 +84,7 @@ static void prepare(void)
 static void start(const char *name)
 {
 	struct engine_config c = {.image_ram = 16u << 20, .write_back_ram = 1u << 20, .threads = 1};
-	struct engine_error err = {.text = ""};
+	struct sentence err = {.text = ""};
 
 	if (!*dir)
 		prepare();
@@ -101,24 +102,12 @@ static void stop(void)
 	rmdir(dir); /* with the last one */
 }
 
-static void on_done(struct disk_request *r, int error)
-{
-	__atomic_store_n((int *)r->arg, error ? error : 1, __ATOMIC_RELEASE);
-}
-
 /* A PC that boots from dir/i/NAME, and is switched off. The value that its whole disk has; -1: none. */
 static int boot(const char *name, enum image_format format)
 {
 	struct disk_config c = {.size = SIZE, .mode = DISK_READONLY, .generation = "1", .layers = 1};
-	struct engine_error err = {.text = ""};
-	struct iovec iov = {buffer, SIZE};
-	int ended = 0, value, r;
-	struct disk_request q = {.op = DISK_READ,
-				 .length = SIZE,
-				 .iov = &iov,
-				 .iov_cnt = 1,
-				 .done = on_done,
-				 .arg = &ended};
+	struct sentence err = {.text = ""};
+	int value, r;
 	struct disk *d;
 
 	snprintf(c.layer[0].dir, sizeof(c.layer[0].dir), "%s/%s/i", dir, test);
@@ -126,10 +115,8 @@ static int boot(const char *name, enum image_format format)
 	c.layer[0].format = format;
 	if (disk_open(&d, engine, &c, &err) < 0)
 		return -1;
-	r = disk_submit(d, &q);
-	while (r == 1 && !__atomic_load_n(&ended, __ATOMIC_ACQUIRE))
-		usleep(100);
-	value = !r || ended == 1 ? buffer[0] : -1;
+	r = rig_run(NULL, d, DISK_READ, false, 0, SIZE, buffer, SIZE);
+	value = r ? -1 : buffer[0];
 	for (unsigned int i = 0; i < SIZE; i++)
 		if (buffer[i] != buffer[0])
 			value = -1;
@@ -299,6 +286,5 @@ static void test_idle_ones_give_their_files(void)
 }
 
 UNIT_MAIN(UNIT(test_idle_base_is_found_in_memory), UNIT(test_changed_in_place), UNIT(test_replaced),
-	  UNIT(test_folder_replaced), UNIT(test_extent_changed),
-	  UNIT(test_folder_of_extents_replaced), UNIT(test_deleted_is_let_go),
-	  UNIT(test_few_are_idle), UNIT(test_idle_ones_give_their_files))
+	  UNIT(test_folder_replaced), UNIT(test_extent_changed), UNIT(test_folder_of_extents_replaced),
+	  UNIT(test_deleted_is_let_go), UNIT(test_few_are_idle), UNIT(test_idle_ones_give_their_files))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Commit: what a client wrote, in the engine's real store, over its base becomes a new image, while another client goes on
- * writing to the same store. bootwell-overlay is the one that was built.
+ * Commit: what a client wrote, in the engine's real store, over its base becomes a new image, while another client goes
+ * on writing to the same store. bootwell-overlay is the one that was built.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/commit.h"
-#include "daemon/digest_file.h"
+#include "daemon/commit/commit.h"
+#include "daemon/image/digest_file.h"
 #include "tcmu-handler/engine.h"
 #include "tests/unit/unit.h"
 
-#define SIZE ((24u << 20) + 4096 * 3 + 512)
+#define SIZE    ((24u << 20) + 4096 * 3 + 512)
 #define OVERLAY "11111111-2222-4333-8444-555555555555"
 
 static char folder[64], helper[512];
@@ -39,8 +39,9 @@ static void fill(uint8_t *to, size_t length)
 
 static struct engine *start_engine(void)
 {
-	struct engine_config config = {.store_size = 64 << 20, .image_ram = 8 << 20, .write_back_ram = 2 << 20, .threads = 1};
-	struct engine_error err = {""};
+	struct engine_config config = {
+		.store_size = 64 << 20, .image_ram = 8 << 20, .write_back_ram = 2 << 20, .threads = 1};
+	struct sentence err = {""};
 	struct engine *engine = NULL;
 
 	snprintf(config.store, sizeof(config.store), "%s/store", folder);
@@ -51,9 +52,10 @@ static struct engine *start_engine(void)
 
 static struct disk *open_disk(struct engine *engine, uint8_t id, const char *generation)
 {
-	static const uint8_t uuid[16] = {0x11, 0x11, 0x11, 0x11, 0x22, 0x22, 0x43, 0x33, 0x84, 0x44, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55};
+	static const uint8_t uuid[16] = {0x11, 0x11, 0x11, 0x11, 0x22, 0x22, 0x43, 0x33,
+					 0x84, 0x44, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55};
 	struct disk_config config = {.size = SIZE, .mode = DISK_KEEP, .layers = 1};
-	struct engine_error err = {""};
+	struct sentence err = {""};
 	struct disk *disk = NULL;
 
 	snprintf(config.id, sizeof(config.id), "disk%u", id);
@@ -78,7 +80,8 @@ static void done(struct disk_request *request, int error)
 static int ask(struct disk *disk, enum disk_op op, uint64_t offset, void *data, uint64_t length)
 {
 	struct iovec iov = {data, length};
-	struct disk_request request = {.op = op, .offset = offset, .length = length, .iov = &iov, .iov_cnt = 1, .done = done};
+	struct disk_request request = {
+		.op = op, .offset = offset, .length = length, .iov = &iov, .iov_cnt = 1, .done = done};
 	sem_t sem;
 	int r;
 
@@ -105,7 +108,7 @@ static void begin(void)
 	snprintf(command, sizeof(command), "rm -rf %s && mkdir %s", folder, folder);
 	CU_ASSERT_EQUAL_FATAL(system(command), 0);
 	model = calloc(1, SIZE + 4096);
-	fill(model, 6 << 20);		     /* the base: some data, the rest zero, something at the end */
+	fill(model, 6 << 20); /* the base: some data, the rest zero, something at the end */
 	fill(model + SIZE - 512, 512);
 	/* Two partitions: 4 MiB of NTFS at 1 MiB, 8 MiB of something at 6 MiB. */
 	memset(model + 446, 0, 64);
@@ -160,7 +163,8 @@ static void scribble(struct disk *disk)
 
 static struct commit job(enum image_format format)
 {
-	struct commit c = {.format = format, .helper = helper, .overlay = OVERLAY, .image = "xp01", .generation = "xp01 1 id"};
+	struct commit c = {
+		.format = format, .helper = helper, .overlay = OVERLAY, .image = "xp01", .generation = "xp01 1 id"};
 
 	snprintf(c.images_path, sizeof(c.images_path), "%s", folder);
 	snprintf(c.store_path, sizeof(c.store_path), "%s/store", folder);
@@ -176,7 +180,7 @@ static void check_result(const struct commit *c)
 	int dir = open(folder, O_RDONLY | O_DIRECTORY);
 	struct image_source source = {.dirfd = dir, .name = c->file, .format = c->format};
 	uint8_t *got = malloc(SIZE), *unit = NULL, digest[DIGEST_SIZE], kept[DIGEST_SIZE];
-	struct image_error err;
+	struct sentence err;
 	struct image *img = NULL;
 
 	CU_ASSERT_EQUAL_FATAL(image_open(&img, &source, &err), 0);
@@ -231,7 +235,7 @@ static void commit_and_compare(enum image_format format, const char *file)
 	CU_ASSERT_EQUAL(c.part[0].changed + c.part[1].changed + c.part[2].changed, c.changed);
 	r = commit_write(&c);
 	if (r)
-		printf("# %s\n", c.error);
+		printf("# %s\n", c.error.text);
 	CU_ASSERT_EQUAL_FATAL(r, 0);
 	CU_ASSERT_STRING_EQUAL(c.file, file);
 	check_result(&c);
@@ -263,13 +267,13 @@ static void test_commit_refusals(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(engine);
 	c = job(IMAGE_VMDK);
 	CU_ASSERT_EQUAL(commit_look(&c), -ENOENT);
-	CU_ASSERT_PTR_NOT_NULL(strstr(c.error, "nothing was ever written"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(c.error.text, "nothing was ever written"));
 	disk = open_disk(engine, 0, "xp01 1 id");
 	scribble(disk);
 	disk_close(disk);
 	snprintf(c.generation, sizeof(c.generation), "xp01 2 id");
 	CU_ASSERT_EQUAL(commit_write(&c), -ESTALE);
-	CU_ASSERT_PTR_NOT_NULL(strstr(c.error, "the session lies on \"xp01 1 id\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(c.error.text, "the session lies on \"xp01 1 id\""));
 	c = job(IMAGE_VMDK);
 	c.cancel = true;
 	CU_ASSERT_EQUAL(commit_write(&c), -ECANCELED);
@@ -281,7 +285,7 @@ static void test_commit_refusals(void)
 	c = job(IMAGE_VMDK);
 	c.helper = "/nonexistent/bootwell-overlay";
 	CU_ASSERT(commit_write(&c) < 0);
-	CU_ASSERT_PTR_NOT_NULL(strstr(c.error, "cannot be run"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(c.error.text, "cannot be run"));
 	engine_free(engine);
 	end();
 }
@@ -323,7 +327,8 @@ static bool known_as(void *arg, const char *file)
 	return arg && !strcmp(arg, file);
 }
 
-/* The machine stops between the file's name and the catalogue: a file that is no image is not left behind, one that is stays. */
+/* The machine stops between the file's name and the catalogue: a file that is no image is not left behind, one that is
+ * stays. */
 static void test_commit_cut_off(void)
 {
 	uint8_t kept[DIGEST_SIZE];
@@ -391,10 +396,10 @@ static void test_commit_helper_dies(void)
 	c.helper = script;
 	CU_ASSERT(commit_write(&c) < 0);
 	CU_ASSERT(nothing_left());
-	CU_ASSERT_STRING_EQUAL(c.error, "image xp01 was not committed: bootwell-overlay ended before its end");
+	CU_ASSERT_STRING_EQUAL(c.error.text, "image xp01 was not committed: bootwell-overlay ended before its end");
 	engine_free(engine);
 	end();
 }
 
-UNIT_MAIN(UNIT(test_commit_to_vmdk), UNIT(test_commit_to_vhd), UNIT(test_commit_refusals), UNIT(test_commit_name_taken), UNIT(test_commit_cut_off),
-	  UNIT(test_commit_helper_dies))
+UNIT_MAIN(UNIT(test_commit_to_vmdk), UNIT(test_commit_to_vhd), UNIT(test_commit_refusals), UNIT(test_commit_name_taken),
+	  UNIT(test_commit_cut_off), UNIT(test_commit_helper_dies))

@@ -3,7 +3,7 @@
  * gets. */
 #include <unistd.h>
 
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "tests/unit/unit.h"
 
 #define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPmYwNbCq0r5kzQ0zTn4v0b9v3GQKqK0wB0Yc4rH1n2M"
@@ -80,11 +80,9 @@ static void test_appliance_takes_what_the_manual_has(void)
 
 static void test_appliance_names_line_and_reason(void)
 {
-	refused("[appliance]\nhostname = bad_name\n",
-		"2: hostname: \"bad_name\" is not a host name");
+	refused("[appliance]\nhostname = bad_name\n", "2: hostname: \"bad_name\" is not a host name");
 	refused("[appliance]\nhostname = a.b\n", "2: hostname");
-	refused("[appliance]\nstate-disk = /dev/sda\n",
-		"2: state-disk: \"/dev/sda\" is not a disk");
+	refused("[appliance]\nstate-disk = /dev/sda\n", "2: state-disk: \"/dev/sda\" is not a disk");
 	refused("[appliance]\nstate-disk = serial:a;reboot\n", "2: ");
 	refused("[appliance]\nstate-disk = label:$(id)\n", "2: state-disk");
 	refused("[appliance]\nimages = nfs:nas:/a b\n", "2: images");
@@ -95,8 +93,7 @@ static void test_appliance_names_line_and_reason(void)
 	refused("[appliance]\nssh-key.a = command=\"x\" " KEY "\n", "2: ssh-key.a");
 	refused("[appliance]\nntp = a..b\n", "2: ntp");
 	refused("[network]\naddress = dhcp\n", "1: [network NAME] needs one name");
-	refused("[network a]\naddress = 192.168.1.0/24\n",
-		"2: address: \"192.168.1.0/24\" is the network");
+	refused("[network a]\naddress = 192.168.1.0/24\n", "2: address: \"192.168.1.0/24\" is the network");
 	refused("[network a]\naddress = 192.168.1.10\n", "2: address");
 	refused("[network a]\ngateway = 192.168.1.1\n", "1: [network a] has a gateway");
 	refused("[network a]\n[network b]\ninterface = eth0\n", "1: [network a] needs interface");
@@ -171,6 +168,5 @@ static void test_appliance_checks_ranges_against_planned_addresses(void)
 	config_free(c);
 }
 
-UNIT_MAIN(UNIT(test_appliance_checks_ranges_against_planned_addresses),
-	  UNIT(test_appliance_takes_what_the_manual_has),
+UNIT_MAIN(UNIT(test_appliance_checks_ranges_against_planned_addresses), UNIT(test_appliance_takes_what_the_manual_has),
 	  UNIT(test_appliance_names_line_and_reason), UNIT(test_appliance_shell_gets_quoted_values))

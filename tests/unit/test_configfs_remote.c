@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/configfs.h"
-#include "daemon/configfs_remote.h"
+#include "daemon/target/configfs.h"
+#include "daemon/target/configfs_remote.h"
 #include "tests/unit/unit.h"
 
 static void test_configfs_remote_allows_what_bootwell_does(void)
@@ -28,15 +28,13 @@ static void test_configfs_remote_allows_what_bootwell_does(void)
 		{CONFIGFS_WRITE, "core/user_0/1-0/enable", "1"},
 		{CONFIGFS_WRITE, "iscsi/iqn.x/tpgt_1/acls/iqn.y/auth/password", "a b\nc"},
 		{CONFIGFS_LINK, "iscsi/iqn.x/tpgt_1/lun/lun_0/1-0", "core/user_0/1-0"},
-		{CONFIGFS_LINK, "iscsi/iqn.x/tpgt_1/acls/iqn.y/lun_0/disk",
-		 "iscsi/iqn.x/tpgt_1/lun/lun_0"},
+		{CONFIGFS_LINK, "iscsi/iqn.x/tpgt_1/acls/iqn.y/lun_0/disk", "iscsi/iqn.x/tpgt_1/lun/lun_0"},
 		{CONFIGFS_UNLINK, "iscsi/iqn.x/tpgt_1/lun/lun_0/1-0", ""},
 		{CONFIGFS_RMDIR, "core/user_0/1-0", ""},
 		{CONFIGFS_PARAMETER, "block_netlink", "1"},
 	};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		bool allowed =
-			configfs_request_allowed(good[i].operation, good[i].path, good[i].value);
+		bool allowed = configfs_request_allowed(good[i].operation, good[i].path, good[i].value);
 
 		if (!allowed)
 			printf("# refused: %c %s\n", good[i].operation, good[i].path);
@@ -67,8 +65,7 @@ static void test_configfs_remote_refuses_all_else(void)
 		{CONFIGFS_RMDIR, "iscsi", ""},
 		{CONFIGFS_WRITE, "core/user_0/a/control", "dev_config=qcow//etc/shadow"},
 		{CONFIGFS_WRITE, "core/user_0/a/control", "dev_size=1,dev_config=fbo//dev/sda"},
-		{CONFIGFS_WRITE, "core/user_0/a/control",
-		 "dev_config=bootwell/a,dev_config=fbo//dev/sda"},
+		{CONFIGFS_WRITE, "core/user_0/a/control", "dev_config=bootwell/a,dev_config=fbo//dev/sda"},
 		{CONFIGFS_WRITE, "dbroot", "/tmp"},
 		{CONFIGFS_WRITE, "iscsi/discovery_auth", "x"},
 		{CONFIGFS_LINK, "iscsi/iqn.x/tpgt_1/lun/lun_0/x", "core/iblock_0/x"},
@@ -81,12 +78,10 @@ static void test_configfs_remote_refuses_all_else(void)
 		{0, "iscsi/a", ""},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		bool allowed =
-			configfs_request_allowed(bad[i].operation, bad[i].path, bad[i].value);
+		bool allowed = configfs_request_allowed(bad[i].operation, bad[i].path, bad[i].value);
 
 		if (allowed)
-			printf("# allowed: %c %s %s\n", bad[i].operation, bad[i].path,
-			       bad[i].value);
+			printf("# allowed: %c %s %s\n", bad[i].operation, bad[i].path, bad[i].value);
 		CU_ASSERT_FALSE(allowed);
 	}
 	memset(deep, 'a', sizeof(deep));
@@ -193,7 +188,5 @@ static void test_configfs_remote_program_makes_the_changes(void)
 	CU_ASSERT_EQUAL(system(path), 0);
 }
 
-UNIT_MAIN(UNIT(test_configfs_remote_allows_what_bootwell_does),
-	  UNIT(test_configfs_remote_refuses_all_else),
-	  UNIT(test_configfs_remote_takes_requests_apart),
-	  UNIT(test_configfs_remote_program_makes_the_changes))
+UNIT_MAIN(UNIT(test_configfs_remote_allows_what_bootwell_does), UNIT(test_configfs_remote_refuses_all_else),
+	  UNIT(test_configfs_remote_takes_requests_apart), UNIT(test_configfs_remote_program_makes_the_changes))

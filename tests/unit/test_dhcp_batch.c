@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "daemon/dhcp_private.h"
+#include "daemon/dhcp/private.h"
 #include "tcmu-handler/image/bytes.h"
 
 #define NET 0x0a4d0000u
@@ -20,44 +20,63 @@ static struct netif *netif;
 static struct dhcp_server *server;
 
 /* --- the store ---------------------------------------------------------------------------------------------------- */
-struct store {
+struct state {
 	int unused;
 };
-static struct store the_store;
+static struct state the_store;
 static uint32_t pending[DHCP_DURABLE];
 static bool durable[65536]; /* by the low bits of the address */
 static unsigned int pendings, commits;
 static int fail_commit, fail_put, fail_register;
 
-int store_new(struct store **ret, const char *file, char error[256])
+int state_new(struct state **ret, const char *file, struct sentence *error)
 {
 	(void)file, (void)error;
 	*ret = &the_store;
 	return 0;
 }
-void store_free(struct store *store) { (void)store; }
-const char *store_file(const struct store *store) { (void)store; return "test.db"; }
-const char *store_error(const struct store *store) { (void)store; return "made to fail"; }
-int store_begin_lazy(struct store *store) { (void)store; return 0; }
-void store_rollback(struct store *store) { (void)store; pendings = 0; }
-int store_begin(struct store *store)
+void state_free(struct state *state)
 {
-	(void)store;
+	(void)state;
+}
+const char *state_file(const struct state *state)
+{
+	(void)state;
+	return "test.db";
+}
+const char *state_error(const struct state *state)
+{
+	(void)state;
+	return "made to fail";
+}
+int state_begin_lazy(struct state *state)
+{
+	(void)state;
+	return 0;
+}
+void state_rollback(struct state *state)
+{
+	(void)state;
+	pendings = 0;
+}
+int state_begin(struct state *state)
+{
+	(void)state;
 	pendings = 0;
 	return 0;
 }
-int store_lease_put(struct store *store, const struct store_lease *lease)
+int state_lease_put(struct state *state, const struct state_lease *lease)
 {
-	(void)store;
+	(void)state;
 	pending[pendings++] = lease->address;
 	return fail_put;
 }
-int store_commit(struct store *store)
+int state_commit(struct state *state)
 {
-	(void)store;
+	(void)state;
 	if (!pendings)
 		return 0; /* the loop's own, for new PCs */
-	usleep(20000); /* a disk */
+	usleep(20000);    /* a disk */
 	if (fail_commit)
 		return fail_commit;
 	for (unsigned int i = 0; i < pendings; i++)
@@ -66,25 +85,53 @@ int store_commit(struct store *store)
 	commits++;
 	return 0;
 }
-int store_lease_each(struct store *store, void (*fn)(void *arg, const struct store_lease *lease), void *arg)
+int state_lease_each(struct state *state, void (*fn)(void *arg, const struct state_lease *lease), void *arg)
 {
-	(void)store, (void)fn, (void)arg;
+	(void)state, (void)fn, (void)arg;
 	return 0;
 }
 
-int boot_identify(struct boot *boot, const struct boot_identity *who, uint32_t at, struct boot_answer *ret)
+void boot_who(struct boot *b, struct boot_identity *who)
 {
-	(void)boot, (void)who, (void)at, (void)ret;
-	return 0;
+	(void)b;
+	identity_of_mac(who->mac, who->key);
 }
+void boot_identify(struct boot *boot, const struct boot_identity *who, uint32_t at, struct boot_answer *ret)
+{
+	(void)boot, (void)who, (void)at;
+	ret->known = ret->booted = true;
+}
+bool boot_shared_name_at(const struct boot *b, size_t n, struct boot_shared_name *ret)
+{
+	(void)b;
+	(void)n;
+	(void)ret;
+	return false;
+}
+
+void boot_shared_name_heard(struct boot *b, const struct boot_shared_name *told, bool primary)
+{
+	(void)b;
+	(void)told;
+	(void)primary;
+}
+
 int boot_leased(struct boot *boot, const struct boot_identity *who, uint32_t address, const char *nbp)
 {
 	(void)boot, (void)who, (void)address, (void)nbp;
 	return fail_register;
 }
 
+static unsigned int not_noted;
+void boot_not_noted(struct boot *boot, const struct boot_identity *who)
+{
+	(void)boot, (void)who;
+	not_noted++;
+}
+
 /* --- what leaves -------------------------------------------------------------------------------------------------- */
 static unsigned int acks, offers, too_early;
+static uint32_t acked_time; /* s of the last ACK */
 
 int sendmmsg(int fd, struct mmsghdr *msg, unsigned int n, int flags)
 {
@@ -96,10 +143,14 @@ int sendmmsg(int fd, struct mmsghdr *msg, unsigned int n, int flags)
 		CU_ASSERT_EQUAL(dhcp_packet_parse(&p, iov->iov_base, iov->iov_len), 0);
 		offers += p.type == DHCP_OFFER;
 		acks += p.type == DHCP_ACK;
+		if (p.type == DHCP_ACK)
+			CU_ASSERT(dhcp_option_u32(&p, DHCP_OPT_LEASE_TIME, &acked_time));
 		too_early += p.type == DHCP_ACK && !durable[p.yiaddr & 0xffff];
 	}
 	return (int)n;
 }
+
+static bool as_firmware; /* what say() says is a PC's that boots */
 
 /* --- a client ----------------------------------------------------------------------------------------------------- */
 static void begin(void)
@@ -107,15 +158,22 @@ static void begin(void)
 	CU_ASSERT_EQUAL_FATAL(loop_new(&loop), 0);
 	CU_ASSERT_EQUAL_FATAL(netif_new(&netif, loop), 0);
 	memset(&config, 0, sizeof(config));
-	subnet = (struct config_subnet){.name = "lan", .interface = "lo", .network = NET, .prefix = 16, .server = NET + 1,
-					.range = {{NET + 100, NET + 20099}}, .ranges = 1, .lease_time = 600};
+	subnet = (struct config_subnet){.name = "lan",
+					.interface = "lo",
+					.network = NET,
+					.prefix = 16,
+					.server = NET + 1,
+					.range = {{NET + 100, NET + 20099}},
+					.ranges = 1,
+					.lease_time = 600};
 	config.subnet = &subnet;
 	config.subnets = 1;
 	/* Mode off while it is made: no sockets. */
 	CU_ASSERT_EQUAL_FATAL(dhcp_server_new(&server, loop, netif, &config, &the_store, NULL), 0);
 	config.dhcp_mode = CONFIG_DHCP_FULL;
 	memset(durable, 0, sizeof(durable));
-	acks = offers = too_early = commits = 0;
+	acks = offers = too_early = commits = not_noted = 0;
+	as_firmware = false;
 	fail_commit = fail_put = fail_register = 0;
 }
 
@@ -124,6 +182,18 @@ static void end(void)
 	dhcp_server_free(server);
 	netif_free(netif);
 	loop_free(loop);
+}
+
+/* As if this PC had been offered that address. */
+static void offer(uint32_t who, uint32_t address)
+{
+	struct lease_client client = {.has_mac = true, .mac = {2}};
+	struct lease *lease;
+
+	be32_put(client.mac + 2, who);
+	CU_ASSERT_EQUAL_FATAL(lease_claim(server->leases, 0, &client, 0, address, &lease), 0);
+	if (lease->state != LEASE_BOUND)
+		lease_set(server->leases, lease, LEASE_OFFERED, &client, dhcp_now(server) + LEASE_OFFER_TIME);
 }
 
 static enum dhcp_outcome say(uint32_t who, uint8_t type, uint32_t requested)
@@ -137,6 +207,8 @@ static enum dhcp_outcome say(uint32_t who, uint8_t type, uint32_t requested)
 		p.ciaddr = requested;
 		requested = 0;
 	}
+	if (type == DHCP_REQUEST)
+		offer(who, requested);
 	p.chaddr[0] = 2;
 	be32_put(p.chaddr + 2, who);
 	dhcp_writer_begin(&w, &p, DHCP_PACKET_MAX);
@@ -145,6 +217,10 @@ static enum dhcp_outcome say(uint32_t who, uint8_t type, uint32_t requested)
 	if (requested) {
 		dhcp_writer_u32(&w, DHCP_OPT_SERVER_ID, NET + 1);
 		dhcp_writer_u32(&w, DHCP_OPT_REQUESTED_ADDRESS, requested);
+	}
+	if (as_firmware) {
+		dhcp_writer_text(&w, DHCP_OPT_VENDOR_CLASS, "PXEClient");
+		dhcp_writer_u16(&w, DHCP_OPT_ARCH, 7);
 	}
 	memset(&r, 0, sizeof(r));
 	be32_put(w.data + 12, p.ciaddr);
@@ -237,12 +313,17 @@ static void test_dhcp_a_failed_renewal_leaves_the_lease(void)
 		dhcp_batch_drain(server);
 		CU_ASSERT_EQUAL(lease->state, LEASE_BOUND);
 		CU_ASSERT_EQUAL(lease->expires, told);
+		/* He is told again what he was told already, and that is on the disk. */
+		CU_ASSERT(acked_time <= 600 && acked_time > 590);
 	}
-	CU_ASSERT_EQUAL(acks, 1);
+	CU_ASSERT_EQUAL(acks, 5);
+	CU_ASSERT_EQUAL(too_early, 0);
+	CU_ASSERT_EQUAL(not_noted, 0);
 	fail_commit = 0;
 	say(1, DHCP_REQUEST, NET + 100);
 	dhcp_batch_drain(server);
-	CU_ASSERT_EQUAL(acks, 2);
+	CU_ASSERT_EQUAL(acks, 6);
+	CU_ASSERT_EQUAL(acked_time, 900);
 	CU_ASSERT(lease->expires > told);
 	/* After a RELEASE he has been told nothing. */
 	say(1, DHCP_RELEASE, NET + 100);
@@ -275,6 +356,59 @@ static void test_dhcp_no_ack_when_the_pc_cannot_be_noted(void)
 	end();
 }
 
+static uint64_t tell_peer(void *arg, const struct state_lease *lease)
+{
+	(void)arg, (void)lease;
+	return 0;
+}
+
+/* An address for a moment, with which its screen can say why it gets no disk: only where a probe would find it. */
+static void test_dhcp_a_new_pc_that_boots_is_lent_its_address(void)
+{
+	struct dhcp_prober *none = NULL, *some = (struct dhcp_prober *)&none;
+	const struct lease *lease;
+
+	begin();
+	fail_commit = -ENOSPC;
+	as_firmware = true;
+	say(1, DHCP_REQUEST, NET + 100);
+	dhcp_batch_drain(server); /* without probes: none */
+	CU_ASSERT_EQUAL(acks, 0);
+	say(1, DHCP_REQUEST, NET + 100);
+	server->prober = some;
+	dhcp_batch_drain(server);
+	server->prober = NULL;
+	CU_ASSERT_EQUAL(acks, 1);
+	CU_ASSERT_EQUAL(acked_time, LEASE_OFFER_TIME);
+	CU_ASSERT_EQUAL(not_noted, 1);
+	lease = lease_by_address(server->leases, NET + 100);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(lease);
+	CU_ASSERT_EQUAL(lease->state, LEASE_OFFERED);
+	CU_ASSERT(lease->expires >= dhcp_now(server) + LEASE_OFFER_TIME - 1);
+	/* What does not boot has no screen of ours. */
+	as_firmware = false;
+	say(2, DHCP_REQUEST, NET + 101);
+	server->prober = some;
+	dhcp_batch_drain(server);
+	/* Nor is anything lent where another server gives addresses, too. */
+	as_firmware = true;
+	server->prober = NULL;
+	say(3, DHCP_REQUEST, NET + 102);
+	server->prober = some;
+	server->sink.lease = tell_peer;
+	dhcp_batch_drain(server);
+	server->sink.lease = NULL;
+	server->prober = NULL;
+	CU_ASSERT_EQUAL(acks, 1);
+	/* With room again it is as it always is. */
+	fail_commit = 0;
+	say(1, DHCP_REQUEST, NET + 100);
+	dhcp_batch_drain(server);
+	CU_ASSERT_EQUAL(acks, 2);
+	CU_ASSERT_EQUAL(acked_time, 600);
+	end();
+}
+
 static void test_dhcp_more_than_a_batch_can_hold(void)
 {
 	begin();
@@ -297,6 +431,6 @@ static void test_dhcp_what_waits_is_committed_when_the_server_ends(void)
 
 UNIT_MAIN(UNIT(test_dhcp_ack_leaves_only_after_its_commit), UNIT(test_dhcp_offers_do_not_wait_for_the_disk),
 	  UNIT(test_dhcp_no_ack_when_the_commit_fails), UNIT(test_dhcp_a_failed_renewal_leaves_the_lease),
-	  UNIT(test_dhcp_no_ack_when_a_lease_cannot_be_put),
-	  UNIT(test_dhcp_no_ack_when_the_pc_cannot_be_noted), UNIT(test_dhcp_more_than_a_batch_can_hold),
+	  UNIT(test_dhcp_no_ack_when_a_lease_cannot_be_put), UNIT(test_dhcp_no_ack_when_the_pc_cannot_be_noted),
+	  UNIT(test_dhcp_a_new_pc_that_boots_is_lent_its_address), UNIT(test_dhcp_more_than_a_batch_can_hold),
 	  UNIT(test_dhcp_what_waits_is_committed_when_the_server_ends))

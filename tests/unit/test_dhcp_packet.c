@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The codec of DHCP messages: options, overload, long options (RFC 3396), what is refused, what comes out again. */
 #include "tests/unit/unit.h"
 
 #include <errno.h>
 
-#include "daemon/dhcp_packet.h"
+#include "daemon/dhcp/packet.h"
 #include "tcmu-handler/image/bytes.h"
 
 /* A request with a header, the cookie and whatever options. */
@@ -133,18 +134,58 @@ static void test_dhcp_packet_refuses_damage(void)
 	CU_ASSERT_EQUAL(parse(&p, &m), -EBADMSG);
 	m.data[m.length++] = 'x';
 	CU_ASSERT_EQUAL(parse(&p, &m), 0);
-	add(&m, 50, "abc", 3); /* an address of three bytes */
-	CU_ASSERT_EQUAL(parse(&p, &m), -EBADMSG);
 	make(&m);
 	add(&m, 53, "\x13", 1); /* no such type */
 	CU_ASSERT_EQUAL(parse(&p, &m), -EBADMSG);
 	make(&m);
-	add(&m, 52, "\x04", 1);
+	add(&m, 53, "\x01\x01", 2);
+	CU_ASSERT_EQUAL(parse(&p, &m), -EBADMSG);
+	make(&m);
+	add(&m, 53, "\x03", 1);
+	add(&m, 54, "abc", 3); /* whom it speaks to decides */
 	CU_ASSERT_EQUAL(parse(&p, &m), -EBADMSG);
 	make(&m);
 	add(&m, 52, "\x01", 1);
 	memset(m.data + 108, 200, 128); /* options of the field run out of it */
 	CU_ASSERT_EQUAL(parse(&p, &m), -EBADMSG);
+}
+
+/* As public reports have them: such a PC is served all the same. */
+static void test_dhcp_packet_bad_option_that_decides_nothing_is_left_out(void)
+{
+	static const uint8_t code[] = {50, 51, 57, 118, 52};
+	uint32_t address;
+	uint16_t size;
+	struct made m;
+	struct dhcp_packet p;
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(code); i++) {
+		for (size_t length = 0; length < 8; length++) {
+			if (length == 4 || (code[i] == 57 && length == 2))
+				continue;
+			make(&m);
+			add(&m, 53, "\x01", 1);
+			add(&m, code[i], "\x09\0\0\0\0\0\0\0", (uint8_t)length);
+			CU_ASSERT_EQUAL(parse(&p, &m), 0);
+			CU_ASSERT_EQUAL(p.type, DHCP_DISCOVER);
+			CU_ASSERT(code[i] == 52 || !dhcp_option(&p, code[i], &n));
+		}
+	}
+	/* Of two the first counts, and one that is none is no first. */
+	make(&m);
+	add(&m, 50, "", 0);
+	add(&m, 53, "\x03", 1);
+	add(&m, 57, "\x05", 1);
+	add(&m, 50, "\x0a\0\0\x63", 4);
+	add(&m, 57, "\x05\xc0", 2);
+	add(&m, 53, "\x01", 1);
+	add(&m, 50, "\x0a\0\0\x64", 4);
+	add(&m, 57, "\x02\x40", 2);
+	CU_ASSERT_EQUAL_FATAL(parse(&p, &m), 0);
+	CU_ASSERT_EQUAL(p.type, DHCP_REQUEST);
+	CU_ASSERT(dhcp_option_u32(&p, 50, &address) && address == 0x0a000063);
+	CU_ASSERT(dhcp_option_u16(&p, 57, &size) && size == 1472);
 }
 
 static void test_dhcp_packet_random_bytes_never_go_beyond_the_value_store(void)
@@ -222,9 +263,10 @@ static void test_dhcp_writer_never_passes_its_limit(void)
 	CU_ASSERT_EQUAL(dhcp_writer_option(&w, 82, big, 20), 0);
 	n = dhcp_writer_end(&w);
 	CU_ASSERT_EQUAL(n, 548);
-	CU_ASSERT_EQUAL(dhcp_writer_file(&w, "a name that is longer than a hundred and twenty seven characters "
-					     "is not cut, because half a name is another file: it has to go into option 67"),
-			-ENOSPC);
+	CU_ASSERT_EQUAL(
+		dhcp_writer_file(&w, "a name that is longer than a hundred and twenty seven characters "
+				     "is not cut, because half a name is another file: it has to go into option 67"),
+		-ENOSPC);
 }
 
 static void test_dhcp_writer_pads_to_the_least_length(void)
@@ -267,7 +309,12 @@ static void test_dhcp_sender_knows_firmware_and_ipxe(void)
 	CU_ASSERT(s.ipxe);
 	CU_ASSERT_EQUAL(s.arch, 0xffff);
 	make(&m);
-	add(&m, 77, "\x03" "abc" "\x04" "iPXE", 9);
+	add(&m, 77,
+	    "\x03"
+	    "abc"
+	    "\x04"
+	    "iPXE",
+	    9);
 	sender_of(&s, &m);
 	CU_ASSERT(s.ipxe);
 	make(&m);
@@ -289,21 +336,49 @@ static void test_dhcp_sender_knows_firmware_and_ipxe(void)
 	CU_ASSERT(s.pxe && s.arch == 0xffff);
 }
 
+/* What iPXE says it was built with, and what is no feature: a version (235), a feature that is off, one that is cut. */
+static void test_dhcp_sender_features_of_ipxe(void)
+{
+	struct dhcp_sender s;
+	struct made m;
+
+	make(&m);
+	add(&m, 175, "\x11\x01\x01\x13\x01\x00\xeb\x03\x01\x15\x01\x27\x01\x01\x18\x01", 16);
+	sender_of(&s, &m);
+	CU_ASSERT(s.ipxe);
+	CU_ASSERT_EQUAL(s.features, 1ull << 17 | 1ull << 39);
+	make(&m);
+	add(&m, 77, "iPXE", 4);
+	sender_of(&s, &m);
+	CU_ASSERT_EQUAL(s.features, 0);
+}
+
 static void test_dhcp_sender_identity(void)
 {
 	struct dhcp_sender s;
 	struct made m;
 
 	make(&m);
-	add(&m, 97, "\x00" "0123456789abcdef", 17);
-	add(&m, 82, "\x01\x04" "port" "\x02\x03" "abc", 11);
+	add(&m, 97,
+	    "\x00"
+	    "0123456789abcdef",
+	    17);
+	add(&m, 82,
+	    "\x01\x04"
+	    "port"
+	    "\x02\x03"
+	    "abc",
+	    11);
 	sender_of(&s, &m);
 	CU_ASSERT(s.has_mac && s.has_uuid);
 	CU_ASSERT_EQUAL(s.mac[5], 1);
 	CU_ASSERT(!memcmp(s.uuid, "0123456789abcdef", 16));
 	CU_ASSERT_STRING_EQUAL(s.circuit, "port");
 	make(&m);
-	add(&m, 97, "\x01" "0123456789abcdef", 17); /* not a UUID */
+	add(&m, 97,
+	    "\x01"
+	    "0123456789abcdef",
+	    17); /* not a UUID */
 	add(&m, 82, "\x01\x03\x00\x04\x1f", 5);
 	m.data[28] = 0x03; /* a group is nobody's address */
 	sender_of(&s, &m);
@@ -320,6 +395,7 @@ static void test_dhcp_suboption_stops_at_damage(void)
 	CU_ASSERT_EQUAL(n, 1);
 	CU_ASSERT_PTR_NULL(dhcp_suboption(value, sizeof(value), 9, &n));
 	CU_ASSERT_PTR_NULL(dhcp_suboption(value, 1, 1, &n));
+	CU_ASSERT_PTR_NULL(dhcp_suboption(value, 3, 1, &n)); /* one byte is missing */
 	CU_ASSERT_PTR_NULL(dhcp_suboption(NULL, 0, 1, &n));
 }
 
@@ -339,8 +415,9 @@ static void test_dhcp_wants_what_is_listed_or_everything(void)
 
 UNIT_MAIN(UNIT(test_dhcp_packet_reads_header_and_options), UNIT(test_dhcp_packet_joins_pieces_of_an_option),
 	  UNIT(test_dhcp_packet_reads_overloaded_fields_in_order), UNIT(test_dhcp_packet_refuses_damage),
+	  UNIT(test_dhcp_packet_bad_option_that_decides_nothing_is_left_out),
 	  UNIT(test_dhcp_packet_random_bytes_never_go_beyond_the_value_store),
 	  UNIT(test_dhcp_writer_splits_long_options_and_reads_back), UNIT(test_dhcp_writer_never_passes_its_limit),
 	  UNIT(test_dhcp_writer_pads_to_the_least_length), UNIT(test_dhcp_sender_knows_firmware_and_ipxe),
-	  UNIT(test_dhcp_sender_identity), UNIT(test_dhcp_suboption_stops_at_damage),
-	  UNIT(test_dhcp_wants_what_is_listed_or_everything))
+	  UNIT(test_dhcp_sender_features_of_ipxe), UNIT(test_dhcp_sender_identity),
+	  UNIT(test_dhcp_suboption_stops_at_damage), UNIT(test_dhcp_wants_what_is_listed_or_everything))

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/doctor_sandbox.h"
+#include "daemon/doctor/sandbox.h"
 #include "tests/unit/unit.h"
 
 static int fd;
@@ -74,7 +74,8 @@ static int may_not_kill(void)
 
 static int may_not_change_files(void)
 {
-	return refused(unlink("/tmp/x")) || refused(rename("/tmp/x", "/tmp/y")) || refused(fchmod(fd, 0777)) || refused(chdir("/"));
+	return refused(unlink("/tmp/x")) || refused(rename("/tmp/x", "/tmp/y")) || refused(fchmod(fd, 0777)) ||
+	       refused(chdir("/"));
 }
 
 static int may_not_grow(void)
@@ -91,7 +92,6 @@ static int is_no_root(void)
 	/* Raising the priority needs CAP_SYS_NICE, and the call itself is not there. */
 	return refused(syscall(SYS_setpriority, 0, 0, -5)) || refused(setuid(0));
 }
-
 
 static void test_doctor_sandbox(void)
 {

@@ -7,12 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tcmu-handler/engine.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/engine_rig.h"
 
 #define SIZE    (24u << 20)
 #define BASE    (20u << 20) /* the rest of the disk is behind the end of the image: zero */
@@ -25,10 +23,7 @@ static uint64_t rng;
 
 static uint32_t next_random(void)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)(rng >> 16);
+	return rig_random(&rng);
 }
 
 static void make_dir(void)
@@ -56,91 +51,26 @@ static void make_dir(void)
 
 static struct engine *start(uint64_t write_back_ram)
 {
-	struct engine_config c = {.store_size = 256u << 20,
-				  .image_ram = 8u << 20,
-				  .write_back_ram = write_back_ram,
-				  .threads = 2};
-	struct engine_error err = {.text = ""};
-	struct engine *e = NULL;
+	struct engine_config c = {
+		.store_size = 256u << 20, .image_ram = 8u << 20, .write_back_ram = write_back_ram, .threads = 2};
 
 	snprintf(c.store, sizeof(c.store), "%s/store", dir);
 	snprintf(c.run_dir, sizeof(c.run_dir), "%s", dir);
-	CU_ASSERT_EQUAL(engine_new(&e, &c, &err), 0);
-	if (!e)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(e);
-	return e;
+	return rig_engine(&c);
 }
 
-static struct disk_config config_of(unsigned int i, enum disk_mode mode, unsigned int boot)
+static struct disk *open_disk(struct engine *e, unsigned int i, enum disk_mode mode, unsigned int boot)
 {
-	struct disk_config c = {.size = SIZE, .mode = mode, .layers = 1};
+	struct disk_config c = rig_disk_config(dir, i, SIZE, mode);
 
-	snprintf(c.id, sizeof(c.id), "pc%u-0", i);
-	snprintf(c.client, sizeof(c.client), "pc%u", i);
-	snprintf(c.generation, sizeof(c.generation), "win 1");
-	c.overlay[0] = (uint8_t)(i + 1);
 	c.boot[0] = (uint8_t)(boot + 1);
-	c.layer[0].format = IMAGE_RAW;
-	snprintf(c.layer[0].dir, sizeof(c.layer[0].dir), "%s", dir);
-	snprintf(c.layer[0].file, sizeof(c.layer[0].file), "base.raw");
-	return c;
+	return rig_disk(e, &c);
 }
 
-static struct disk *open_disk(struct engine *e, unsigned int i, enum disk_mode mode,
-			      unsigned int boot)
+static int run(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length, void *data,
+	       size_t data_length)
 {
-	struct disk_config c = config_of(i, mode, boot);
-	struct engine_error err = {.text = ""};
-	struct disk *d = NULL;
-
-	CU_ASSERT_EQUAL(disk_open(&d, e, &c, &err), 0);
-	if (!d)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(d);
-	return d;
-}
-
-struct one {
-	struct disk_request r;
-	sem_t sem;
-	int error;
-};
-
-static void one_done(struct disk_request *r, int error)
-{
-	struct one *o = r->arg;
-
-	o->error = error;
-	sem_post(&o->sem);
-}
-
-static int run(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
-	       void *data, size_t data_length)
-{
-	/* Three pieces, so that blocks lie across them. */
-	size_t a = data_length / 3, b = data_length / 2;
-	struct iovec iov[3] = {
-		{data, a}, {(char *)data + a, b - a}, {(char *)data + b, data_length - b}};
-	struct one o = {.r = {.op = op,
-			      .fua = fua,
-			      .offset = offset,
-			      .length = length,
-			      .iov = iov,
-			      .iov_cnt = 3,
-			      .done = one_done}};
-	int e;
-
-	o.r.arg = &o;
-	sem_init(&o.sem, 0, 0);
-	e = disk_submit(d, &o.r);
-	if (e == 1) {
-		while (sem_wait(&o.sem))
-			continue;
-		e = o.error;
-	}
-	sem_destroy(&o.sem);
-	return e;
+	return rig_run(NULL, d, op, fua, offset, length, data, data_length);
 }
 
 static uint8_t *model_new(void)
@@ -173,8 +103,7 @@ static void step(struct disk *d, uint8_t *model, uint8_t *buffer)
 		CU_ASSERT_EQUAL(run(d, DISK_READ, false, offset, length, buffer, length), 0);
 		if (memcmp(buffer, model + offset, length)) {
 			printf("# read of %u at %u differs at %llu\n", length, offset,
-			       (unsigned long long)(offset +
-						    differs(buffer, model + offset, length)));
+			       (unsigned long long)(offset + differs(buffer, model + offset, length)));
 			CU_FAIL("read");
 		}
 	} else if (kind < 80) {
@@ -282,12 +211,10 @@ static void *hammer(void *arg)
 		offset = (uint32_t)(x >> 20) % (((1u << 20) - length) / 512) * 512;
 		if (x & 1) {
 			memset(buffer, (int)(x >> 40), length);
-			h->failures += run(h->d, DISK_WRITE, (x & 0xfe) == 2, at + offset, length,
-					   buffer, length) != 0;
+			h->failures += run(h->d, DISK_WRITE, (x & 0xfe) == 2, at + offset, length, buffer, length) != 0;
 			memcpy(model + offset, buffer, length);
 		} else {
-			h->failures += run(h->d, DISK_READ, false, at + offset, length, buffer,
-					   length) != 0;
+			h->failures += run(h->d, DISK_READ, false, at + offset, length, buffer, length) != 0;
 			h->failures += memcmp(buffer, model + offset, length) != 0;
 		}
 	}
@@ -323,7 +250,7 @@ static void test_engine_many_threads(void)
 static void test_engine_refuses(void)
 {
 	struct disk_config c;
-	struct engine_error err;
+	struct sentence err;
 	struct disk *d;
 	struct engine *e;
 	uint8_t buffer[512];
@@ -343,7 +270,8 @@ static void test_engine_refuses(void)
 	/* The same overlay twice at once. */
 	struct disk *second = NULL;
 
-	c = config_of(8, DISK_KEEP, 0);
+	c = rig_disk_config(dir, 8, SIZE, DISK_KEEP);
+
 	CU_ASSERT_EQUAL(disk_open(&second, e, &c, &err), -EBUSY);
 	disk_close(d);
 	/* Another generation under kept data. */
@@ -362,6 +290,30 @@ static void test_engine_refuses(void)
 	engine_free(e);
 }
 
+/* A file that is not what it was when it was added to the catalogue is no base for anybody. */
+static void test_engine_refuses_a_base_that_is_another_now(void)
+{
+	struct image_source src = {.name = "base.raw", .format = IMAGE_RAW};
+	struct engine *e = start(8u << 20);
+	struct disk_config c = rig_disk_config(dir, 3, SIZE, DISK_READONLY);
+	struct sentence err = {.text = ""};
+	struct disk *d = NULL;
+	struct image *img;
+
+	src.dirfd = open(dir, O_PATH | O_DIRECTORY);
+	CU_ASSERT_EQUAL_FATAL(image_open(&img, &src, &err), 0);
+	close(src.dirfd);
+	c.layer[0].fingerprint = image_info(img)->fingerprint;
+	image_close(img);
+	CU_ASSERT_NOT_EQUAL(c.layer[0].fingerprint, 0);
+	CU_ASSERT_EQUAL(disk_open(&d, e, &c, &err), 0);
+	disk_close(d);
+	c.layer[0].fingerprint ^= 1;
+	CU_ASSERT_EQUAL(disk_open(&d, e, &c, &err), -ESTALE);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "base.raw: is not the image that was added to the catalogue"));
+	engine_free(e);
+}
+
 static void test_engine_cleanup(void)
 {
 	char command[100];
@@ -373,4 +325,4 @@ static void test_engine_cleanup(void)
 }
 
 UNIT_MAIN(UNIT(test_engine_model), UNIT(test_engine_many_threads), UNIT(test_engine_refuses),
-	  UNIT(test_engine_cleanup))
+	  UNIT(test_engine_refuses_a_base_that_is_another_now), UNIT(test_engine_cleanup))

@@ -11,10 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tcmu-handler/engine.h"
-#include "tests/crash/twin.h"
+#include "tests/unit/engine_rig.h"
 #include "tests/unit/image_build.h"
-#include "tests/unit/unit.h"
 
 #define STORE    (4u << 20)
 #define CACHE    (4u << 20)
@@ -53,8 +51,7 @@ static int inject(struct twin *t, const struct io_op *op)
 	if (!fault.error || op->fd == TWIN_FD || op->type != IO_READ)
 		return 0;
 	fault.seen++;
-	return fault.seen == fault.nth || (fault.seen > fault.nth && fault.for_ever) ? fault.error
-										     : 0;
+	return fault.seen == fault.nth || (fault.seen > fault.nth && fault.for_ever) ? fault.error : 0;
 }
 
 static bool command(const char *format, ...)
@@ -82,7 +79,7 @@ static bool have(const char *program)
 static struct disk *open_disk(unsigned int i, const struct subject *s, enum disk_mode mode)
 {
 	struct disk_config c = {.size = (s->sectors + TAIL) * 512, .mode = mode, .generation = "g"};
-	struct engine_error err = {.text = ""};
+	struct sentence err = {.text = ""};
 	struct disk *d = NULL;
 
 	c.overlay[0] = (uint8_t)(i + 1);
@@ -102,29 +99,14 @@ static struct disk *open_disk(unsigned int i, const struct subject *s, enum disk
 
 static void start(const struct subject *s, enum disk_mode mode)
 {
-	static const struct subject pusher = {.what = "the base that pushes",
-					      .format = IMAGE_RAW,
-					      .file = {"push.raw"},
-					      .sectors = PUSH / 512};
-	static const uint8_t machine[16] = {1};
-	struct engine_config c = {.store_fd = TWIN_FD,
-				  .store_size = STORE,
-				  .image_ram = CACHE,
-				  .write_back_ram = 1u << 20,
-				  .threads = 1,
-				  .io = &twin.backend,
-				  .manual = true,
-				  .segment_blocks = 16,
-				  .places = 4,
-				  .machine_boot = machine};
-	struct engine_error err = {.text = ""};
+	static const struct subject pusher = {
+		.what = "the base that pushes", .format = IMAGE_RAW, .file = {"push.raw"}, .sectors = PUSH / 512};
+	struct engine_config c = rig_twin_config(&twin, 1u << 20);
 
 	memset(&fault, 0, sizeof(fault));
 	memset(twin.now, 0, STORE);
 	subject = s;
-	if (engine_new(&engine, &c, &err) < 0)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(engine);
+	engine = rig_engine(&c);
 	for (unsigned int i = 0; i < DISKS; i++)
 		disk[i] = open_disk(i, s, mode);
 	push = open_disk(DISKS, &pusher, DISK_READONLY);
@@ -139,56 +121,9 @@ static void stop(void)
 	engine = NULL;
 }
 
-struct one {
-	struct disk_request r;
-	struct iovec iov[2];
-	bool finished;
-	int error;
-};
-
-static void done(struct disk_request *r, int error)
-{
-	struct one *o = r->arg;
-
-	o->finished = true;
-	o->error = error;
-}
-
-static void submit(struct one *o, struct disk *d, enum disk_op op, uint64_t sector, uint64_t count,
-		   void *data)
-{
-	size_t half = count / 2 * 512;
-
-	memset(o, 0, sizeof(*o));
-	o->iov[0] = (struct iovec){data, half};
-	o->iov[1] = (struct iovec){(uint8_t *)data + half, count * 512 - half};
-	o->r = (struct disk_request){.op = op,
-				     .offset = sector * 512,
-				     .length = count * 512,
-				     .iov = o->iov,
-				     .iov_cnt = 2,
-				     .done = done,
-				     .arg = o};
-	o->error = disk_submit(d, &o->r);
-	o->finished = o->error != 1;
-}
-
-static int finish(struct one *o)
-{
-	for (unsigned int turns = 0; !o->finished; turns++) {
-		engine_poll(engine, true);
-		if (turns > 100000)
-			CU_FAIL_FATAL("a request hangs");
-	}
-	return o->error;
-}
-
 static int run(struct disk *d, enum disk_op op, uint64_t sector, uint64_t count, void *data)
 {
-	struct one o;
-
-	submit(&o, d, op, sector, count, data);
-	return finish(&o);
+	return rig_run(engine, d, op, false, sector * 512, count * 512, data, count * 512);
 }
 
 /* Reads, and compares unless that fails. */
@@ -205,8 +140,7 @@ static int check(unsigned int i, const uint8_t *model, uint64_t sector, uint64_t
 		while (buffer[at] == model[sector * 512 + at])
 			at++;
 		printf("# %s: %llu sectors at %llu differ from byte %llu on\n", subject->what,
-		       (unsigned long long)count, (unsigned long long)sector,
-		       (unsigned long long)(sector * 512 + at));
+		       (unsigned long long)count, (unsigned long long)sector, (unsigned long long)(sector * 512 + at));
 		CU_FAIL("wrong bytes");
 	}
 	return e;
@@ -252,9 +186,7 @@ static void write_random(uint8_t *model, unsigned int times)
 {
 	while (times--) {
 		uint64_t count = 1 + twin_random(&twin) % 20;
-		uint64_t sector = subject->sectors < count
-					  ? 0
-					  : twin_random(&twin) % (subject->sectors - count + 1);
+		uint64_t sector = subject->sectors < count ? 0 : twin_random(&twin) % (subject->sectors - count + 1);
 
 		if (count > subject->sectors)
 			count = subject->sectors;
@@ -332,8 +264,7 @@ static void save(struct blob b, const char *name)
 	blob_done(&b);
 }
 
-static void save_descriptor(const char *name, const char *type, uint32_t parent,
-			    const char *extents)
+static void save_descriptor(const char *name, const char *type, uint32_t parent, const char *extents)
 {
 	char text[4096];
 
@@ -363,8 +294,7 @@ static uint8_t *random_model(uint64_t sectors)
 			count = sectors;
 		at = i ? twin_random(&twin) % (sectors - count + 1) : sectors - count;
 		for (uint64_t k = at * 512; k < (at + count) * 512; k++)
-			model[k] =
-				plain ? (uint8_t)(1 + k / 64 % 255) : (uint8_t)twin_random(&twin);
+			model[k] = plain ? (uint8_t)(1 + k / 64 % 255) : (uint8_t)twin_random(&twin);
 	}
 	return model;
 }
@@ -434,10 +364,8 @@ static void test_base_stream_optimized(void)
 
 	begin();
 	for (unsigned int i = 0; i < sizeof(grain) / sizeof(grain[0]); i++) {
-		struct subject s = {.what = "streamOptimized",
-				    .format = IMAGE_VMDK,
-				    .file = {"s.vmdk"},
-				    .sectors = SECTORS - 7};
+		struct subject s = {
+			.what = "streamOptimized", .format = IMAGE_VMDK, .file = {"s.vmdk"}, .sectors = SECTORS - 7};
 
 		s.model = random_model(s.sectors);
 		save_stream("s.vmdk", s.model, s.sectors, grain[i]);
@@ -638,8 +566,7 @@ static void test_base_vhd_chain(void)
 	if (!have("python3"))
 		return;
 	begin();
-	CU_ASSERT_TRUE_FATAL(
-		command("tests/unit/vhd-chain %s %u 3", dir, (unsigned int)unit_seed() & 0xffff));
+	CU_ASSERT_TRUE_FATAL(command("tests/unit/vhd-chain %s %u 3", dir, (unsigned int)unit_seed() & 0xffff));
 	read_raw("disk3.raw", &s);
 	check_subject(&s);
 	end();
@@ -671,8 +598,8 @@ static void test_base_every_format_of_qemu(void)
 	s.model = random_model(s.sectors);
 	save_raw("disk.raw", s.model, s.sectors);
 	for (unsigned int i = 0; i < sizeof(variants) / sizeof(variants[0]); i++) {
-		CU_ASSERT_TRUE_FATAL(command("qemu-img convert -f raw %s %s/disk.raw %s/%s",
-					     variants[i].options, dir, dir, variants[i].name));
+		CU_ASSERT_TRUE_FATAL(command("qemu-img convert -f raw %s %s/disk.raw %s/%s", variants[i].options, dir,
+					     dir, variants[i].name));
 		s.what = variants[i].options;
 		s.format = variants[i].format;
 		s.file[0] = variants[i].name;
@@ -700,7 +627,7 @@ static void test_base_read_error_is_told(void)
 			    .model = model_new(SECTORS),
 			    .sectors = SECTORS};
 	static uint8_t data[512], buffer[DISKS][16 * 512];
-	struct one o[DISKS];
+	struct rig_request o[DISKS];
 
 	begin();
 	lay(s.model, 0, SECTORS, 1);
@@ -715,9 +642,9 @@ static void test_base_read_error_is_told(void)
 	CU_ASSERT_EQUAL(check(0, s.model, 696, 16), -EIO);
 	/* All who wait for the same part. */
 	for (unsigned int i = 0; i < DISKS; i++)
-		submit(&o[i], disk[i], DISK_READ, 320, 16, buffer[i]);
+		rig_begin(&o[i], engine, disk[i], DISK_READ, false, 320 * 512, 16 * 512, buffer[i], 16 * 512);
 	for (unsigned int i = 0; i < DISKS; i++)
-		CU_ASSERT_EQUAL(finish(&o[i]), -EIO);
+		CU_ASSERT_EQUAL(rig_end(&o[i]), -EIO);
 	/* What was there before is still there, and so is what needs no base. */
 	CU_ASSERT_EQUAL(check(0, s.model, 704, 8), 0);
 	memset(data, 0x77, sizeof(data));
@@ -833,8 +760,7 @@ static void test_base_damaged_grain(void)
 	free(s.model);
 }
 
-UNIT_MAIN(UNIT(test_base_stream_optimized), UNIT(test_base_monolithic_sparse),
-	  UNIT(test_base_many_extents), UNIT(test_base_cowd), UNIT(test_base_vmdk_chain),
-	  UNIT(test_base_vhd), UNIT(test_base_vhd_chain), UNIT(test_base_every_format_of_qemu),
-	  UNIT(test_base_read_error_is_told), UNIT(test_base_each_read_fails),
+UNIT_MAIN(UNIT(test_base_stream_optimized), UNIT(test_base_monolithic_sparse), UNIT(test_base_many_extents),
+	  UNIT(test_base_cowd), UNIT(test_base_vmdk_chain), UNIT(test_base_vhd), UNIT(test_base_vhd_chain),
+	  UNIT(test_base_every_format_of_qemu), UNIT(test_base_read_error_is_told), UNIT(test_base_each_read_fails),
 	  UNIT(test_base_damaged_grain))

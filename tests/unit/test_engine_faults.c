@@ -16,10 +16,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "tcmu-handler/engine.h"
-#include "tests/crash/twin.h"
+#include "tcmu-handler/record.h"
+#include "tests/unit/engine_rig.h"
 #include "tests/unit/no_memory.h"
-#include "tests/unit/unit.h"
 
 #define DISKS   2
 #define SIZE    (512u << 10)
@@ -57,14 +56,12 @@ static bool of_first(const struct io_op *op)
 	if (op->fd != s->fd || op->type == IO_FDATASYNC || block < s->data_start)
 		return false;
 	return disk[0] && s->segment[store_segment_of(s, (uint32_t)block)].state == SEGMENT_USED &&
-	       s->segment[store_segment_of(s, (uint32_t)block)].place ==
-		       disk_overlay(disk[0])->place;
+	       s->segment[store_segment_of(s, (uint32_t)block)].place == overlay_place(disk_overlay(disk[0]));
 }
 
 static bool chosen(const struct io_op *op)
 {
-	if (op->type != fault.type || !engine || fault.memory ||
-	    (fault.only_first && !of_first(op)))
+	if (op->type != fault.type || !engine || fault.memory || (fault.only_first && !of_first(op)))
 		return false;
 	if (++fault.seen < fault.nth || (fault.seen > fault.nth && !fault.for_ever))
 		return false;
@@ -93,8 +90,7 @@ static void spoil(const struct io_op *op, size_t keep)
 		if (op->type == IO_READ)
 			memset((uint8_t *)op->iov[i].iov_base + skip, 0xee, n - skip);
 		else
-			CU_ASSERT_EQUAL_FATAL(pwrite(op->fd, junk, n - skip, (off_t)(at + skip)),
-					      (ssize_t)(n - skip));
+			CU_ASSERT_EQUAL_FATAL(pwrite(op->fd, junk, n - skip, (off_t)(at + skip)), (ssize_t)(n - skip));
 		keep -= skip;
 		at += n;
 	}
@@ -117,8 +113,7 @@ io_uring_peek_batch_cqe(struct io_uring *ring, struct io_uring_cqe **cqes, unsig
 		if (!op || cqes[i]->res < (fault.error == CUT ? 1024 : 0) || !chosen(op))
 			continue;
 		if (fault.error == CUT)
-			keep = 512 +
-			       twin_random(&twin) % ((unsigned int)cqes[i]->res / 512 - 1) * 512;
+			keep = 512 + twin_random(&twin) % ((unsigned int)cqes[i]->res / 512 - 1) * 512;
 		spoil(op, keep);
 		cqes[i]->res = fault.error == CUT ? (int)keep : fault.error;
 	}
@@ -127,35 +122,18 @@ io_uring_peek_batch_cqe(struct io_uring *ring, struct io_uring_cqe **cqes, unsig
 
 static void start(void)
 {
-	static const uint8_t machine[16] = {1};
-	struct engine_config c = {.store_fd = fault.real ? dup(file) : TWIN_FD,
-				  .store_size = STORE,
-				  .image_ram = 4u << 20,
-				  .write_back_ram = (uint64_t)PAGES * 4096,
-				  .threads = 1,
-				  .io = fault.real ? NULL : &twin.backend,
-				  .manual = true,
-				  .segment_blocks = 16,
-				  .places = 4,
-				  .machine_boot = machine};
-	struct engine_error err = {.text = ""};
-	struct engine *e = NULL;
+	struct engine_config c = rig_twin_config(&twin, (uint64_t)PAGES * 4096);
+	struct engine *e;
 
-	if (engine_new(&e, &c, &err) < 0)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(e);
+	if (fault.real) {
+		c.store_fd = dup(file);
+		c.io = NULL;
+	}
+	e = rig_engine(&c);
 	for (unsigned int i = 0; i < DISKS; i++) {
-		struct disk_config d = {
-			.size = SIZE, .mode = DISK_KEEP, .layers = 1, .generation = "g"};
+		struct disk_config d = rig_disk_config(dir, i, SIZE, DISK_KEEP);
 
-		d.overlay[0] = (uint8_t)(i + 1);
-		d.boot[0] = 1;
-		d.layer[0].format = IMAGE_RAW;
-		snprintf(d.layer[0].dir, sizeof(d.layer[0].dir), "%s", dir);
-		snprintf(d.layer[0].file, sizeof(d.layer[0].file), "base.raw");
-		if (disk_open(&disk[i], e, &d, &err) < 0)
-			printf("# %s\n", err.text);
-		CU_ASSERT_PTR_NOT_NULL_FATAL(disk[i]);
+		disk[i] = rig_disk(e, &d);
 	}
 	engine = e;
 }
@@ -172,10 +150,8 @@ static void stall_wait(struct io_queue *q, int timeout_ms)
 
 static int stall_queue_new(struct io_backend *backend, struct io_queue **ret)
 {
-	static const struct io_queue_ops ops = {.submit = twin_submit,
-						.wait = stall_wait,
-						.wake = twin_wake,
-						.free = twin_queue_free};
+	static const struct io_queue_ops ops = {
+		.submit = twin_submit, .wait = stall_wait, .wake = twin_wake, .free = twin_queue_free};
 	int r = twin_queue_new(backend, ret);
 
 	if (!r)
@@ -219,8 +195,7 @@ static void done(struct disk_request *r, int error)
 	o->error = error;
 }
 
-static int run(unsigned int i, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
-	       void *data)
+static int run(unsigned int i, enum disk_op op, bool fua, uint64_t offset, uint64_t length, void *data)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = length};
 	struct one o = {.r = {.op = op,
@@ -241,8 +216,8 @@ static int run(unsigned int i, enum disk_op op, bool fua, uint64_t offset, uint6
 			engine_tick(engine); /* what waits for a second try gets it */
 		if (turns > 200000) {
 			no_memory_armed = false;
-			printf("# disk %u: operation %d of %u hangs (nth %u)\n", i, op,
-			       (unsigned int)length, fault.nth);
+			printf("# disk %u: operation %d of %u hangs (nth %u)\n", i, op, (unsigned int)length,
+			       fault.nth);
 			CU_FAIL_FATAL("a request hangs");
 		}
 	}
@@ -303,8 +278,7 @@ static void work(void)
 		put(i, DISK_UNMAP, false, 100, 90);
 		put(i, DISK_WRITE, true, 110, 3);
 		for (unsigned int k = 0; k < 6; k++)
-			put(i, DISK_WRITE, false, 400 + k * 100,
-			    100); /* more than staging has room for */
+			put(i, DISK_WRITE, false, 400 + k * 100, 100); /* more than staging has room for */
 		run(i, DISK_FLUSH, false, 0, 0, NULL);
 		check(i);
 		put(i, DISK_WRITE, false, 4, 600);
@@ -364,8 +338,7 @@ static bool round_with(struct fault f)
 		CU_ASSERT(!passing || !errors[i]);
 		/* What the device says is passed on; what uring.c made of EAGAIN, and a store that
 		 * is given up, are EIO. */
-		CU_ASSERT(f.memory || !errors[i] ||
-			  errors[i] == (f.real || fatal ? -EIO : f.error));
+		CU_ASSERT(f.memory || !errors[i] || errors[i] == (f.real || fatal ? -EIO : f.error));
 	}
 	if (f.only_first)
 		CU_ASSERT_EQUAL(errors[1], 0);
@@ -408,15 +381,13 @@ static void every(struct fault f)
 	for (f.nth = 1; round_with(f) && f.nth < 4000;)
 		f.nth++;
 	CU_ASSERT(f.nth > 3); /* it was met a few times */
-	printf("# %d faults of %s %d error %d%s%s%s\n", f.nth - 1, f.memory ? "memory" : "type",
-	       f.type, f.error, f.for_ever ? " for ever" : "",
-	       f.only_first ? " on the first disk" : "", f.real ? ", io_uring" : "");
+	printf("# %d faults of %s %d error %d%s%s%s\n", f.nth - 1, f.memory ? "memory" : "type", f.type, f.error,
+	       f.for_ever ? " for ever" : "", f.only_first ? " on the first disk" : "", f.real ? ", io_uring" : "");
 }
 
 static void every_nth(enum io_type type, int error, bool for_ever, bool only_first)
 {
-	every((struct fault){
-		.type = type, .error = error, .for_ever = for_ever, .only_first = only_first});
+	every((struct fault){.type = type, .error = error, .for_ever = for_ever, .only_first = only_first});
 }
 
 static void test_faults_write_once(void)
@@ -460,8 +431,7 @@ static void test_faults_completions_that_pass(void)
 	for (unsigned int i = 0; i < 3; i++)
 		for (enum io_type type = IO_READ; type <= IO_FDATASYNC; type++)
 			if (errors_[i] != CUT || type != IO_FDATASYNC)
-				every((struct fault){
-					.real = true, .type = type, .error = errors_[i]});
+				every((struct fault){.real = true, .type = type, .error = errors_[i]});
 	every((struct fault){.real = true, .type = IO_READ, .error = CUT, .for_ever = true});
 	every((struct fault){.real = true, .type = IO_WRITE, .error = CUT, .for_ever = true});
 }
@@ -494,12 +464,8 @@ static void submit_write(struct one *o, unsigned int i, uint32_t count, uint8_t 
 	memset(o, 0, sizeof(*o));
 	memset(data, (int)(++stamp % 251) + 1, count * 512);
 	o->iov = (struct iovec){.iov_base = data, .iov_len = count * 512};
-	o->r = (struct disk_request){.op = DISK_WRITE,
-				     .length = count * 512,
-				     .iov = &o->iov,
-				     .iov_cnt = 1,
-				     .done = done,
-				     .arg = o};
+	o->r = (struct disk_request){
+		.op = DISK_WRITE, .length = count * 512, .iov = &o->iov, .iov_cnt = 1, .done = done, .arg = o};
 	CU_ASSERT_EQUAL_FATAL(disk_submit(disk[i], &o->r), 1);
 }
 
@@ -579,8 +545,7 @@ static void test_faults_flush_error_is_told(void)
 	memset(&fault, 0, sizeof(fault));
 	start();
 	CU_ASSERT_EQUAL(run(0, DISK_WRITE, false, 0, 4096, data), 0);
-	fault = (struct fault){
-		.type = IO_WRITE, .error = -EIO, .nth = 1, .for_ever = true, .only_first = true};
+	fault = (struct fault){.type = IO_WRITE, .error = -EIO, .nth = 1, .for_ever = true, .only_first = true};
 	CU_ASSERT_EQUAL(run(0, DISK_FLUSH, false, 0, 0, NULL), -EIO);
 	CU_ASSERT_EQUAL(run(0, DISK_WRITE, true, 8192, 4096, data), -EIO);
 	CU_ASSERT_EQUAL(run(1, DISK_WRITE, true, 8192, 4096, data), 0);
@@ -596,6 +561,5 @@ static void test_faults_flush_error_is_told(void)
 }
 
 UNIT_MAIN(UNIT(test_faults_write_once), UNIT(test_faults_write_for_ever), UNIT(test_faults_read),
-	  UNIT(test_faults_fdatasync), UNIT(test_faults_no_memory),
-	  UNIT(test_faults_completions_that_pass), UNIT(test_faults_completions_for_ever),
-	  UNIT(test_faults_patience), UNIT(test_faults_flush_error_is_told))
+	  UNIT(test_faults_fdatasync), UNIT(test_faults_no_memory), UNIT(test_faults_completions_that_pass),
+	  UNIT(test_faults_completions_for_ever), UNIT(test_faults_patience), UNIT(test_faults_flush_error_is_told))

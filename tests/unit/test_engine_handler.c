@@ -10,223 +10,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SIZE        (8u << 20)
+#define RUNNER_SIZE SIZE
+
 #include "tests/unit/no_memory.h"
+#include "tests/unit/runner.h"
 #include "tests/unit/unit.h"
 
 #include "tcmu-handler/handler.c"
+#include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/stats.h"
 
-#define SIZE (8u << 20)
-
-struct tcmu_device {
-	char config[100];
-	void *private;
-	uint32_t unmap_align, unmap_gran;
-	bool write_cache;
-};
-
-static struct tcmur_handler *registered;
 static char dir[] = "/tmp/bootwell-handler.XXXXXX";
-static char last_log[1024], last_warning[1024];
-
-/* --- the runner --- */
-
-int tcmur_register_handler(struct tcmur_handler *h)
-{
-	registered = h;
-	return 0;
-}
-
-void tcmur_cmd_complete(struct tcmu_device *dev, void *cmd, int status)
-{
-	((struct tcmur_cmd *)cmd)->done(dev, cmd, status);
-}
-
-void *tcmur_dev_get_private(struct tcmu_device *dev)
-{
-	return dev->private;
-}
-
-void tcmur_dev_set_private(struct tcmu_device *dev, void *value)
-{
-	dev->private = value;
-}
-
-char *tcmu_dev_get_cfgstring(struct tcmu_device *dev)
-{
-	return dev->config;
-}
-
-uint32_t tcmu_dev_get_block_size(struct tcmu_device *dev)
-{
-	(void)dev;
-	return 512;
-}
-
-uint64_t tcmu_dev_get_num_lbas(struct tcmu_device *dev)
-{
-	(void)dev;
-	return SIZE / 512;
-}
-
-void tcmu_dev_set_unmap_gran_align(struct tcmu_device *dev, uint32_t length)
-{
-	dev->unmap_align = length;
-}
-
-void tcmu_dev_set_opt_unmap_gran(struct tcmu_device *dev, uint32_t length, bool split)
-{
-	(void)split;
-	dev->unmap_gran = length;
-}
-
-void tcmu_dev_set_write_cache_enabled(struct tcmu_device *dev, bool enabled)
-{
-	dev->write_cache = enabled;
-}
-
-void tcmu_dev_set_solid_state_media(struct tcmu_device *dev, bool solid_state)
-{
-	(void)dev;
-	(void)solid_state;
-}
-
-static uint64_t be(const uint8_t *p, unsigned int n)
-{
-	uint64_t v = 0;
-
-	while (n--)
-		v = v << 8 | *p++;
-	return v;
-}
-
-uint64_t tcmu_cdb_get_lba(uint8_t *cdb)
-{
-	return cdb[0] >> 5 == 4 ? be(cdb + 2, 8) : be(cdb + 2, 4);
-}
-
-uint32_t tcmu_cdb_get_xfer_length(uint8_t *cdb)
-{
-	return (uint32_t)(cdb[0] >> 5 == 4   ? be(cdb + 10, 4)
-			  : cdb[0] >> 5 == 5 ? be(cdb + 6, 4)
-					     : be(cdb + 7, 2));
-}
-
-size_t tcmu_iovec_length(struct iovec *iov, size_t iov_cnt)
-{
-	size_t n = 0;
-
-	while (iov_cnt--)
-		n += iov++->iov_len;
-	return n;
-}
-
-int tcmu_sense_set_data(uint8_t *sense, uint8_t key, uint16_t asc_ascq)
-{
-	memset(sense, 0, 96);
-	sense[0] = 0x70;
-	sense[2] = key;
-	sense[12] = (uint8_t)(asc_ascq >> 8);
-	sense[13] = (uint8_t)asc_ascq;
-	return TCMU_STS_PASSTHROUGH_ERR;
-}
-
-#define LOGGER(name, to)                                                                           \
-	void name(struct tcmu_device *dev, const char *function, int line, const char *format,     \
-		  ...)                                                                             \
-	{                                                                                          \
-		va_list args;                                                                      \
-                                                                                                   \
-		(void)dev, (void)function, (void)line;                                             \
-		va_start(args, format);                                                            \
-		vsnprintf(to, sizeof(to), format, args);                                           \
-		va_end(args);                                                                      \
-	}
-LOGGER(tcmu_err_message, last_log)
-LOGGER(tcmu_warn_message, last_warning)
-LOGGER(tcmu_info_message, last_log)
 
 /* --- commands --- */
 
-struct command {
-	struct tcmur_cmd cmd;
-	struct tcmulib_cmd lib;
-	uint8_t cdb[16];
-	struct iovec iov[2];
-	sem_t sem;
-	int status;
-	bool inline_done; /* by handle_cmd */
-};
-
-static void completed(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
-{
-	struct command *c = (struct command *)cmd;
-
-	(void)dev;
-	c->status = status;
-	sem_post(&c->sem);
-}
-
-static void put_be(uint8_t *p, uint64_t v, unsigned int n)
-{
-	while (n--) {
-		p[n] = (uint8_t)v;
-		v >>= 8;
-	}
-}
-
-/* The emulation of the runner for the commands that we send. */
-static int emulate(struct tcmu_device *dev, struct command *c)
-{
-	uint64_t offset = tcmu_cdb_get_lba(c->cdb) * 512;
-	size_t length = tcmu_iovec_length(c->lib.iovec, c->lib.iov_cnt);
-
-	switch (c->cdb[0]) {
-	case 0x88:
-		return registered->read(dev, &c->cmd, c->lib.iovec, c->lib.iov_cnt, length,
-					(off_t)offset);
-	case 0x8a:
-		return registered->write(dev, &c->cmd, c->lib.iovec, c->lib.iov_cnt, length,
-					 (off_t)offset);
-	case 0x91:
-		return registered->flush(dev, &c->cmd);
-	case 0x42:
-		return registered->unmap(dev, &c->cmd, be(c->cdb + 2, 4) * 512,
-					 be(c->cdb + 6, 3) * 512);
-	case 0x93:
-		return registered->writesame(dev, &c->cmd, offset,
-					     (uint64_t)tcmu_cdb_get_xfer_length(c->cdb) * 512,
-					     c->lib.iovec, c->lib.iov_cnt);
-	default:
-		return TCMU_STS_INVALID_CMD;
-	}
-}
-
-static int send_cdb(struct tcmu_device *dev, struct command *c, void *data, size_t length)
-{
-	int r;
-
-	c->iov[0] = (struct iovec){data, length / 2};
-	c->iov[1] = (struct iovec){(char *)data + length / 2, length - length / 2};
-	c->lib = (struct tcmulib_cmd){.cdb = c->cdb, .iovec = c->iov, .iov_cnt = 2};
-	c->cmd.lib_cmd = &c->lib;
-	c->cmd.done = NULL;
-	r = registered->handle_cmd(dev, &c->cmd);
-	c->inline_done = r != TCMU_STS_NOT_HANDLED;
-	if (c->inline_done)
-		return c->status = r;
-	sem_init(&c->sem, 0, 0);
-	c->cmd.done = completed;
-	r = emulate(dev, c);
-	if (r)
-		return c->status = r;
-	while (sem_wait(&c->sem))
-		continue;
-	return c->status;
-}
-
-static int cdb16(struct tcmu_device *dev, uint8_t opcode, uint8_t flags, uint64_t lba,
-		 uint32_t blocks, void *data, size_t length, struct command *keep)
+static int cdb16(struct tcmu_device *dev, uint8_t opcode, uint8_t flags, uint64_t lba, uint32_t blocks, void *data,
+		 size_t length, struct command *keep)
 {
 	struct command c;
 
@@ -340,7 +140,8 @@ static void test_handler_refusals_leave_a_sentence(void)
 	CU_ASSERT(registered->open(&dev, false) < 0);
 }
 
-/* GET LBA STATUS of a disk on which all tests of test_handler_commands() have written and sectors 1000 to 1008 are unmapped. */
+/* GET LBA STATUS of a disk on which all tests of test_handler_commands() have written and sectors 1000 to 1008 are
+ * unmapped. */
 static void check_lba_status(struct tcmu_device *dev)
 {
 	uint8_t answer[8 + 3 * 16], sector[512], state[SIZE / 512];
@@ -352,7 +153,8 @@ static void check_lba_status(struct tcmu_device *dev)
 		uint32_t length;
 
 		memset(answer, 0xee, sizeof(answer));
-		CU_ASSERT_EQUAL_FATAL(cdb16(dev, 0x9e, 0x12, at, sizeof(answer), answer, sizeof(answer), NULL), TCMU_STS_OK);
+		CU_ASSERT_EQUAL_FATAL(cdb16(dev, 0x9e, 0x12, at, sizeof(answer), answer, sizeof(answer), NULL),
+				      TCMU_STS_OK);
 		length = be32_at(answer) + 4;
 		CU_ASSERT_FATAL(length >= 24 && length <= sizeof(answer) && length % 16 == 8);
 		for (uint32_t i = 8; i < length; i += 16) {
@@ -393,7 +195,8 @@ static void check_lba_status(struct tcmu_device *dev)
 	CU_ASSERT_EQUAL(cdb16(dev, 0x9e, 0x12, UINT64_MAX, 24, answer, 24, NULL), TCMU_STS_RANGE);
 }
 
-/* An address that is sector 3 again once it was made bytes in 64 bits, and protection information and anchors, which are not there. */
+/* An address that is sector 3 again once it was made bytes in 64 bits, and protection information and anchors, which
+ * are not there. */
 static void check_far_away(struct tcmu_device *dev)
 {
 	static const uint64_t far[] = {(1ull << 55) + 3, (1ull << 63) + 3, UINT64_MAX};
@@ -477,6 +280,7 @@ static void test_handler_commands(void)
 
 	write_disk("a-0", "keep", "base image.raw");
 	CU_ASSERT_EQUAL_FATAL(registered->open(&dev, false), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(last_debug, "keep, 8 MiB on 1 image of \"win 1\" (opened now)"));
 	CU_ASSERT_FALSE(exists("disk/a-0.error", text, sizeof(text)));
 	CU_ASSERT(dev.unmap_align >= 1);
 	CU_ASSERT(dev.write_cache);
@@ -566,12 +370,12 @@ static void test_handler_read_only_and_discard(void)
 	CU_ASSERT_EQUAL(cdb16(&di, 0x8a, 8, 3, 1, data, 512, &c), TCMU_STS_OK);
 	CU_ASSERT(c.inline_done); /* nothing is durable here, so nothing is waited for */
 	/* Each error has its status. */
-	CU_ASSERT_EQUAL(status_of(DISK_WRITE, -ENOSPC, c.lib.sense_buf), TCMU_STS_PASSTHROUGH_ERR);
+	CU_ASSERT_EQUAL(scsi_status(DISK_WRITE, -ENOSPC, c.lib.sense_buf), TCMU_STS_PASSTHROUGH_ERR);
 	CU_ASSERT_EQUAL(c.lib.sense_buf[13], 0x07);
-	CU_ASSERT_EQUAL(status_of(DISK_READ, -EIO, c.lib.sense_buf), TCMU_STS_RD_ERR);
-	CU_ASSERT_EQUAL(status_of(DISK_READ, -EUCLEAN, c.lib.sense_buf), TCMU_STS_RD_ERR);
-	CU_ASSERT_EQUAL(status_of(DISK_WRITE, -EIO, c.lib.sense_buf), TCMU_STS_WR_ERR);
-	CU_ASSERT_EQUAL(status_of(DISK_WRITE, -ENOMEM, c.lib.sense_buf), TCMU_STS_BUSY);
+	CU_ASSERT_EQUAL(scsi_status(DISK_READ, -EIO, c.lib.sense_buf), TCMU_STS_RD_ERR);
+	CU_ASSERT_EQUAL(scsi_status(DISK_READ, -EUCLEAN, c.lib.sense_buf), TCMU_STS_RD_ERR);
+	CU_ASSERT_EQUAL(scsi_status(DISK_WRITE, -EIO, c.lib.sense_buf), TCMU_STS_WR_ERR);
+	CU_ASSERT_EQUAL(scsi_status(DISK_WRITE, -ENOMEM, c.lib.sense_buf), TCMU_STS_BUSY);
 	registered->close(&ro);
 	registered->close(&di);
 }
@@ -596,15 +400,12 @@ static void test_handler_no_memory(void)
 		no_memory.countdown = n % 3 + 1;
 		no_memory.for_ever = n % 5 == 0;
 		no_memory_armed = true;
-		status = cdb16(&dev, write ? 0x8a : 0x88, 0, lba, 2, write ? data : back, 1024,
-			       NULL);
+		status = cdb16(&dev, write ? 0x8a : 0x88, 0, lba, 2, write ? data : back, 1024, NULL);
 		no_memory_armed = false;
 		busy += status == TCMU_STS_BUSY;
 		full += status == TCMU_STS_NO_RESOURCE;
-		CU_ASSERT(status == TCMU_STS_OK || status == TCMU_STS_BUSY ||
-			  status == TCMU_STS_NO_RESOURCE);
-		CU_ASSERT_EQUAL(cdb16(&dev, write ? 0x8a : 0x88, 0, lba, 2, write ? data : back,
-				      1024, NULL),
+		CU_ASSERT(status == TCMU_STS_OK || status == TCMU_STS_BUSY || status == TCMU_STS_NO_RESOURCE);
+		CU_ASSERT_EQUAL(cdb16(&dev, write ? 0x8a : 0x88, 0, lba, 2, write ? data : back, 1024, NULL),
 				TCMU_STS_OK);
 	}
 	CU_ASSERT(busy && full);
@@ -659,9 +460,12 @@ static void test_handler_patch(void)
 	registered->close(&p);
 
 	/* Empty again by a reset. For another generation, or cut short: left out, and said. */
-	write_text("disk/p-0.conf", "client=PC\nsize=%u\noverlay=11111111-2222-3333-4444-000000000070\nmode=keep\n"
-		   "boot=aaaaaaaa-2222-3333-4444-555555555555\nreset=bbbbbbbb-2222-3333-4444-555555555555\ngeneration=win 1\n"
-		   "layer=raw %s base image.raw\n", SIZE, dir);
+	write_text("disk/p-0.conf",
+		   "client=PC\nsize=%u\noverlay=11111111-2222-3333-4444-000000000070\nmode=keep\n"
+		   "boot=aaaaaaaa-2222-3333-4444-555555555555\nreset=bbbbbbbb-2222-3333-4444-555555555555\ngeneration="
+		   "win 1\n"
+		   "layer=raw %s base image.raw\n",
+		   SIZE, dir);
 	write_patch("p-0.patch", "win 2", (uint8_t)(base + 1), true);
 	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
 	CU_ASSERT_EQUAL(ninth_sector(&p), base);
@@ -687,8 +491,10 @@ static void test_handler_patch(void)
 	registered->close(&p);
 
 	/* A new boot in discard mode is an empty write-back. */
-	write_text("disk/p-0.conf", "client=PC\nsize=%u\noverlay=11111111-2222-3333-4444-000000000070\nmode=discard\n"
-		   "boot=cccccccc-2222-3333-4444-555555555555\ngeneration=win 1\nlayer=raw %s base image.raw\n", SIZE, dir);
+	write_text("disk/p-0.conf",
+		   "client=PC\nsize=%u\noverlay=11111111-2222-3333-4444-000000000070\nmode=discard\n"
+		   "boot=cccccccc-2222-3333-4444-555555555555\ngeneration=win 1\nlayer=raw %s base image.raw\n",
+		   SIZE, dir);
 	write_patch("p-0.patch", "win 1", (uint8_t)(base + 3), true);
 	CU_ASSERT_EQUAL_FATAL(registered->open(&p, false), 0);
 	CU_ASSERT_EQUAL(ninth_sector(&p), (uint8_t)(base + 3));
@@ -725,6 +531,6 @@ static void test_handler_counters(void)
 	CU_ASSERT_EQUAL(system(path), 0);
 }
 
-UNIT_MAIN(UNIT(test_handler_registers), UNIT(test_handler_refusals_leave_a_sentence),
-	  UNIT(test_handler_commands), UNIT(test_handler_read_only_and_discard),
-	  UNIT(test_handler_no_memory), UNIT(test_handler_patch), UNIT(test_handler_counters))
+UNIT_MAIN(UNIT(test_handler_registers), UNIT(test_handler_refusals_leave_a_sentence), UNIT(test_handler_commands),
+	  UNIT(test_handler_read_only_and_discard), UNIT(test_handler_no_memory), UNIT(test_handler_patch),
+	  UNIT(test_handler_counters))

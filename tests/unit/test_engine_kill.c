@@ -7,15 +7,13 @@
  */
 #include <fcntl.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tcmu-handler/engine.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/engine_rig.h"
 
 #define DISKS   2
 #define SECTORS 8192u
@@ -33,57 +31,19 @@ static uint64_t rng;
 
 static uint32_t next_random(void)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)(rng >> 16);
+	return rig_random(&rng);
 }
 
-struct one {
-	struct disk_request r;
-	sem_t sem;
-	int error;
-};
-
-static void done(struct disk_request *r, int error)
+static int run(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length, void *data)
 {
-	struct one *o = r->arg;
-
-	o->error = error;
-	sem_post(&o->sem);
-}
-
-static int run(struct disk *d, enum disk_op op, bool fua, uint64_t offset, uint64_t length,
-	       void *data)
-{
-	struct iovec iov = {.iov_base = data, .iov_len = length};
-	struct one o = {.r = {.op = op,
-			      .fua = fua,
-			      .offset = offset,
-			      .length = length,
-			      .iov = &iov,
-			      .iov_cnt = 1,
-			      .done = done}};
-	int e;
-
-	o.r.arg = &o;
-	sem_init(&o.sem, 0, 0);
-	e = disk_submit(d, &o.r);
-	if (e == 1) {
-		while (sem_wait(&o.sem))
-			continue;
-		e = o.error;
-	}
-	return e;
+	return rig_run(NULL, d, op, fua, offset, length, data, data ? (size_t)length : 0);
 }
 
 static struct engine *open_all(struct disk **d)
 {
-	struct engine_config c = {.store_size = 64u << 20,
-				  .image_ram = 4u << 20,
-				  .write_back_ram = 1u << 20,
-				  .threads = 2};
-	struct engine_error err = {.text = ""};
+	struct engine_config c = {
+		.store_size = 64u << 20, .image_ram = 4u << 20, .write_back_ram = 1u << 20, .threads = 2};
+	struct sentence err = {.text = ""};
 	struct engine *e;
 
 	snprintf(c.store, sizeof(c.store), "%s/store", dir);
@@ -93,17 +53,8 @@ static struct engine *open_all(struct disk **d)
 		return NULL;
 	}
 	for (unsigned int i = 0; i < DISKS; i++) {
-		struct disk_config dc = {.size = SIZE,
-					 .mode = i ? DISK_DISCARD : DISK_KEEP,
-					 .layers = 1,
-					 .generation = "g"};
+		struct disk_config dc = rig_disk_config(dir, i, SIZE, i ? DISK_DISCARD : DISK_KEEP);
 
-		snprintf(dc.id, sizeof(dc.id), "d%u", i);
-		dc.overlay[0] = (uint8_t)(i + 1);
-		dc.boot[0] = 1;
-		dc.layer[0].format = IMAGE_RAW;
-		snprintf(dc.layer[0].dir, sizeof(dc.layer[0].dir), "%s", dir);
-		snprintf(dc.layer[0].file, sizeof(dc.layer[0].file), "base.raw");
 		if (disk_open(&d[i], e, &dc, &err) < 0) {
 			printf("# %s\n", err.text);
 			return NULL;
@@ -140,8 +91,8 @@ static void child(void)
 			fill(buffer + s * 512, i, sector + s, version);
 			shared->begun[i][sector + s] = version;
 		}
-		if (run(d[i], DISK_WRITE, next_random() % 50 == 0, (uint64_t)sector * 512,
-			(uint64_t)count * 512, buffer))
+		if (run(d[i], DISK_WRITE, next_random() % 50 == 0, (uint64_t)sector * 512, (uint64_t)count * 512,
+			buffer))
 			_exit(2);
 		for (uint32_t s = 0; s < count; s++)
 			shared->acknowledged[i][sector + s] = version;
@@ -179,21 +130,17 @@ static void check_all(void)
 			 * again. */
 			if (under_way && v == UINT32_MAX)
 				v = shared->begun[i][s];
-			if (v != shared->acknowledged[i][s] &&
-			    !(under_way && v == shared->begun[i][s])) {
+			if (v != shared->acknowledged[i][s] && !(under_way && v == shared->begun[i][s])) {
 				if (bad++ < 5)
 					printf("# disk %u sector %u shows %u, acknowledged %u, "
 					       "begun %u\n",
-					       i, s, v, shared->acknowledged[i][s],
-					       shared->begun[i][s]);
+					       i, s, v, shared->acknowledged[i][s], shared->begun[i][s]);
 			}
 			if (under_way) { /* write it again, as an initiator would */
 				uint8_t sector[512];
 
 				fill(sector, i, s, shared->begun[i][s]);
-				CU_ASSERT_EQUAL(run(d[i], DISK_WRITE, false, (uint64_t)s * 512, 512,
-						    sector),
-						0);
+				CU_ASSERT_EQUAL(run(d[i], DISK_WRITE, false, (uint64_t)s * 512, 512, sector), 0);
 				shared->acknowledged[i][s] = shared->begun[i][s];
 			}
 		}
@@ -211,8 +158,7 @@ static void test_kill_keeps_what_was_acknowledged(void)
 	int fd;
 
 	rng = unit_seed() | 1;
-	snprintf(dir, sizeof(dir), "%s/bootwell-kill.XXXXXX",
-		 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	snprintf(dir, sizeof(dir), "%s/bootwell-kill.XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/base.raw", dir);
 	fd = open(path, O_WRONLY | O_CREAT, 0600);
@@ -220,8 +166,7 @@ static void test_kill_keeps_what_was_acknowledged(void)
 	close(fd);
 	snprintf(path, sizeof(path), "%s/disk", dir);
 	mkdir(path, 0700);
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		      0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CU_ASSERT_FATAL(shared != MAP_FAILED);
 	for (unsigned int round = 0; round < ROUNDS; round++) {
 		uint32_t from = shared->version;
@@ -235,8 +180,7 @@ static void test_kill_keeps_what_was_acknowledged(void)
 			child();
 			_exit(0);
 		}
-		while (!__atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST) &&
-		       !waitpid(pid, &status, WNOHANG))
+		while (!__atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST) && !waitpid(pid, &status, WNOHANG))
 			sched_yield();
 		/* So many writes later, wherever it is by then. */
 		for (uint32_t want = from + next_random() % 1500;
@@ -257,4 +201,134 @@ static void test_kill_keeps_what_was_acknowledged(void)
 	CU_ASSERT_EQUAL(system(command), 0);
 }
 
-UNIT_MAIN(UNIT(test_kill_keeps_what_was_acknowledged))
+/* --- a write that is still in the kernel when its process is gone --- */
+
+#define LATE_BYTES (4u << 20)
+
+static struct {
+	uint32_t written, go, ended; /* the first process has written; the late write may end, and has */
+} * late;
+
+static uint8_t pattern[LATE_BYTES] __attribute__((aligned(4096)));
+
+static struct engine *late_engine(void)
+{
+	struct engine_config c = {.store_size = 16u << 20,
+				  .image_ram = 4u << 20,
+				  .write_back_ram = 1u << 20,
+				  .threads = 1,
+				  .segment_blocks = 64};
+
+	snprintf(c.store, sizeof(c.store), "%s/late", dir);
+	return rig_engine(&c);
+}
+
+static struct disk *late_disk(struct engine *e, uint8_t reset)
+{
+	struct disk_config c = rig_disk_config(dir, 0, LATE_BYTES, DISK_KEEP);
+
+	c.reset[0] = reset;
+	return rig_disk(e, &c);
+}
+
+static void wait_for(const uint32_t *flag)
+{
+	while (!__atomic_load_n(flag, __ATOMIC_SEQ_CST))
+		usleep(1000);
+}
+
+/*
+ * What the kernel does for a process that is gone: an operation of io_uring has the file open, with its lock, until it
+ * has ended. Here a child of the process stands for it.
+ */
+static void late_write(int fd, uint64_t at)
+{
+	wait_for(&late->go);
+	memset(pattern, 0xdd, sizeof(pattern));
+	if (pwrite(fd, pattern, LATE_BYTES, (off_t)at) < 0)
+		_exit(1);
+	__atomic_store_n(&late->ended, 1, __ATOMIC_SEQ_CST);
+	_exit(0);
+}
+
+static void first_process(void)
+{
+	struct engine *e = late_engine();
+	struct disk *d = late_disk(e, 0);
+
+	memset(pattern, 0x11, sizeof(pattern));
+	if (run(d, DISK_WRITE, false, 0, LATE_BYTES, pattern) || run(d, DISK_FLUSH, false, 0, 0, NULL))
+		_exit(1);
+	if (!fork())
+		late_write(engine_store(e)->fd, (uint64_t)engine_store(e)->data_start * STORE_BLOCK);
+	__atomic_store_n(&late->written, 1, __ATOMIC_SEQ_CST);
+	for (;;)
+		pause();
+}
+
+struct second {
+	uint32_t open;
+	struct engine *e;
+	struct disk *d;
+};
+
+/* The next one: all that the first has written is free for it. */
+static void *second_process(void *arg)
+{
+	struct second *s = arg;
+
+	s->e = late_engine();
+	s->d = late_disk(s->e, 1);
+	memset(pattern, 0x22, sizeof(pattern));
+	CU_ASSERT_EQUAL(run(s->d, DISK_WRITE, false, 0, LATE_BYTES, pattern), 0);
+	CU_ASSERT_EQUAL(run(s->d, DISK_FLUSH, false, 0, 0, NULL), 0);
+	__atomic_store_n(&s->open, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void test_kill_late_write_is_waited_for(void)
+{
+	static uint8_t back[LATE_BYTES];
+	struct second second = {0};
+	char path[100], command[100];
+	pthread_t id;
+	pid_t pid;
+	int fd;
+
+	snprintf(dir, sizeof(dir), "%s/bootwell-kill.XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/base.raw", dir);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	CU_ASSERT_EQUAL_FATAL(ftruncate(fd, LATE_BYTES), 0);
+	close(fd);
+	late = mmap(NULL, sizeof(*late), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CU_ASSERT_FATAL(late != MAP_FAILED);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		first_process();
+	wait_for(&late->written);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&id, NULL, second_process, &second), 0);
+	/* Time enough for it to open the store and write, if nothing holds it up. */
+	for (unsigned int i = 0; i < 1500 && !__atomic_load_n(&second.open, __ATOMIC_SEQ_CST); i++)
+		usleep(1000);
+	CU_ASSERT_EQUAL(__atomic_load_n(&second.open, __ATOMIC_SEQ_CST), 0);
+	__atomic_store_n(&late->go, 1, __ATOMIC_SEQ_CST);
+	wait_for(&late->ended);
+	pthread_join(id, NULL);
+	disk_close(second.d);
+	engine_free(second.e);
+	second.e = late_engine();
+	second.d = late_disk(second.e, 1);
+	CU_ASSERT_EQUAL(run(second.d, DISK_READ, false, 0, LATE_BYTES, back), 0);
+	CU_ASSERT_EQUAL(memcmp(back, pattern, LATE_BYTES), 0);
+	disk_close(second.d);
+	engine_free(second.e);
+	munmap(late, sizeof(*late));
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	CU_ASSERT_EQUAL(system(command), 0);
+}
+
+UNIT_MAIN(UNIT(test_kill_keeps_what_was_acknowledged), UNIT(test_kill_late_write_is_waited_for))

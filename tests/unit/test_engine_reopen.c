@@ -8,10 +8,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "tcmu-handler/engine.h"
-#include "tests/crash/twin.h"
+#include "tcmu-handler/crc32c.h"
+#include "tcmu-handler/engine_private.h"
+#include "tcmu-handler/image/bytes.h"
+#include "tests/unit/engine_rig.h"
 #include "tests/unit/image_build.h"
-#include "tests/unit/unit.h"
 
 #define SIZE    (256u << 10)
 #define SECTORS (SIZE / 512)
@@ -48,22 +49,9 @@ static void end(void)
 
 static void start(void)
 {
-	static const uint8_t machine[16] = {1};
-	struct engine_config c = {.store_fd = TWIN_FD,
-				  .store_size = STORE,
-				  .image_ram = 4u << 20,
-				  .write_back_ram = 1u << 20,
-				  .threads = 1,
-				  .io = &twin.backend,
-				  .manual = true,
-				  .segment_blocks = 16,
-				  .places = 4,
-				  .machine_boot = machine};
-	struct engine_error err = {.text = ""};
+	struct engine_config c = rig_twin_config(&twin, 1u << 20);
 
-	if (engine_new(&engine, &c, &err) < 0)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(engine);
+	engine = rig_engine(&c);
 }
 
 static void stop(void)
@@ -74,26 +62,16 @@ static void stop(void)
 
 static struct disk_config config_of(enum disk_mode mode, uint8_t boot, uint8_t reset)
 {
-	struct disk_config c = {.size = SIZE, .mode = mode, .layers = 1, .generation = "win 1"};
+	struct disk_config c = rig_disk_config(dir, 6, SIZE, mode);
 
-	c.overlay[0] = 7;
 	c.boot[0] = boot;
 	c.reset[0] = reset;
-	c.layer[0].format = IMAGE_RAW;
-	snprintf(c.layer[0].dir, sizeof(c.layer[0].dir), "%s", dir);
-	snprintf(c.layer[0].file, sizeof(c.layer[0].file), "base.raw");
 	return c;
 }
 
 static struct disk *open_config(const struct disk_config *c)
 {
-	struct engine_error err = {.text = ""};
-	struct disk *d = NULL;
-
-	if (disk_open(&d, engine, c, &err) < 0)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(d);
-	return d;
+	return rig_disk(engine, c);
 }
 
 static struct disk *open_disk(enum disk_mode mode, uint8_t boot, uint8_t reset)
@@ -103,41 +81,9 @@ static struct disk *open_disk(enum disk_mode mode, uint8_t boot, uint8_t reset)
 	return open_config(&c);
 }
 
-struct one {
-	struct disk_request r;
-	bool finished;
-	int error;
-};
-
-static void done(struct disk_request *r, int error)
-{
-	struct one *o = r->arg;
-
-	o->finished = true;
-	o->error = error;
-}
-
 static int run(struct disk *d, enum disk_op op, uint64_t sector, uint64_t count, void *data)
 {
-	struct iovec iov = {.iov_base = data, .iov_len = count * 512};
-	struct one o = {.r = {.op = op,
-			      .offset = sector * 512,
-			      .length = count * 512,
-			      .iov = &iov,
-			      .iov_cnt = 1,
-			      .done = done}};
-	int e;
-
-	o.r.arg = &o;
-	e = disk_submit(d, &o.r);
-	if (e != 1)
-		return e;
-	for (unsigned int turns = 0; !o.finished; turns++) {
-		engine_poll(engine, true);
-		if (turns > 100000)
-			CU_FAIL_FATAL("a request hangs");
-	}
-	return o.error;
+	return rig_run(engine, d, op, false, sector * 512, count * 512, data, count * 512);
 }
 
 static void write_sectors(struct disk *d, uint64_t first, uint64_t count, uint8_t salt)
@@ -240,7 +186,7 @@ static void test_reopen_without_reset(void)
 
 static void refuse(const struct disk_config *c, const char *sentence)
 {
-	struct engine_error err = {.text = ""};
+	struct sentence err = {.text = ""};
 	struct disk *d = NULL;
 
 	CU_ASSERT_EQUAL(disk_open(&d, engine, c, &err), -ESTALE);
@@ -352,7 +298,7 @@ static void test_reopen_with_a_torn_header(void)
 	for (uint8_t boot = 1; boot <= 2; boot++) {
 		start();
 		d = open_disk(DISK_KEEP, boot, 0);
-		block[2] = 2 + 2 * disk_overlay(d)->place;
+		block[2] = 2 + 2 * overlay_place(disk_overlay(d));
 		block[3] = block[2] + 1;
 		write_sectors(d, boot == 1 ? 0 : 50, boot == 1 ? 50 : SECTORS - 50, FIRST);
 		disk_close(d);
@@ -381,6 +327,185 @@ static void test_reopen_with_a_torn_header(void)
 	free(clean);
 }
 
-UNIT_MAIN(UNIT(test_reopen_after_reset), UNIT(test_reopen_without_reset),
-	  UNIT(test_reopen_other_generation), UNIT(test_reopen_other_size),
-	  UNIT(test_reopen_with_a_torn_header))
+/* The n-th record in the store (docs/store-format.md). */
+static uint8_t *record_at(unsigned int n)
+{
+	for (uint8_t *p = twin.now; p < twin.now + STORE; p += STORE_BLOCK)
+		if (!memcmp(p, "BWRC", 4) && n-- == 0)
+			return p;
+	CU_FAIL_FATAL("no such record");
+	return NULL;
+}
+
+/* Its checksum is right again: not damage, but what somebody wrote. */
+static void seal(uint8_t *record)
+{
+	le32_put(record + 4, 0);
+	le32_put(record + 4, crc32c_4k(record));
+}
+
+/* Entries that no disk of this size has: refused, never followed. */
+static void test_reopen_with_a_record_that_leads_out(void)
+{
+	static const struct {
+		uint16_t zeros;
+		uint32_t block, word;
+		uint8_t mask;
+	} bad[] = {
+		{0, SIZE / 4096, 0, 0xff},
+		{0, SIZE / 4096 + 1, 0, 0xff},
+		{0, UINT32_MAX, 0, 0xff},
+		{0, 0, 0, 0},
+		{1, 0, 0, 0},
+		{1, 0, SIZE / 4096 + 1, 0},
+		{1, SIZE / 4096, 1, 0},
+		{1, 1, UINT32_MAX, 0},
+	};
+	uint8_t *clean = malloc(STORE);
+	struct disk_config c = config_of(DISK_KEEP, 1, 0);
+	struct sentence err = {.text = ""};
+	struct disk *d;
+
+	begin();
+	start();
+	c = config_of(DISK_KEEP, 1, 0);
+	d = open_config(&c);
+	write_sectors(d, 0, 8, FIRST);
+	disk_close(d);
+	stop();
+	memcpy(clean, twin.now, STORE);
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		uint8_t *record;
+
+		memcpy(twin.now, clean, STORE);
+		record = record_at(0);
+		le16_put(record + 58, bad[i].zeros);
+		le16_put(record + 60, !bad[i].zeros);
+		le32_put(record + 64, bad[i].block);
+		if (bad[i].zeros)
+			le32_put(record + 68, bad[i].word);
+		record[72] = bad[i].mask;
+		seal(record);
+		start();
+		d = NULL;
+		CU_ASSERT_EQUAL(disk_open(&d, engine, &c, &err), -EUCLEAN);
+		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "reset the client"));
+		disk_close(d);
+		stop();
+	}
+	end();
+	free(clean);
+}
+
+static void test_reopen_record_of_another_session(void)
+{
+	struct disk *d;
+	uint8_t *record;
+
+	begin();
+	start();
+	d = open_disk(DISK_KEEP, 1, 0);
+	write_sectors(d, 0, 8, FIRST);
+	write_sectors(d, 8, 8, FIRST);
+	disk_close(d);
+	stop();
+	record = record_at(1); /* of the first in a segment the store itself looks whose it is */
+	CU_ASSERT_EQUAL_FATAL(record, record_at(0) + 2 * STORE_BLOCK);
+	record[24] ^= 1; /* the epoch */
+	seal(record);
+	start();
+	d = open_disk(DISK_KEEP, 1, 0);
+	expect(d, 0, 8, FIRST, BASE);
+	disk_close(d);
+	stop();
+	end();
+}
+
+/*
+ * Three batches were on their way when the power failed, and of the second the data is missing: the third goes with
+ * it, else it would look later like one that had a good one before it.
+ */
+static void test_reopen_nothing_is_left_behind_a_hole(void)
+{
+	struct disk *d;
+	uint8_t *record[3];
+
+	begin();
+	start();
+	d = open_disk(DISK_KEEP, 1, 0);
+	for (unsigned int i = 0; i < 3; i++)
+		write_sectors(d, (uint64_t)i * 8, 8, FIRST);
+	disk_close(d);
+	stop();
+	for (unsigned int i = 0; i < 3; i++) {
+		record[i] = record_at(i);
+		CU_ASSERT_EQUAL_FATAL(record[i], record[0] + (size_t)i * 2 * STORE_BLOCK);
+		le64_put(record[i] + 48, 0); /* durable */
+		seal(record[i]);
+	}
+	record[1][STORE_BLOCK + 100] ^= 1;
+	start();
+	d = open_disk(DISK_KEEP, 1, 0);
+	expect(d, 0, 8, FIRST, BASE);
+	write_sectors(d, 8, 8, FIRST);
+	disk_close(d);
+	for (unsigned int k = 0; k < 2; k++) {
+		stop();
+		start();
+		d = open_disk(DISK_KEEP, 1, 0);
+		expect(d, 0, 16, FIRST, BASE);
+		disk_close(d);
+	}
+	stop();
+	end();
+}
+
+/*
+ * While a disk is being opened its segments are nobody else's: the thread that makes room in the store, which any other
+ * disk may wake at any moment, would find no disk for what it picks, and free what is not yet counted.
+ */
+static unsigned int looked;
+
+static int makes_room(struct twin *t, const struct io_op *op)
+{
+	bool busy;
+
+	(void)t;
+	(void)op;
+	if (!looked++)
+		CU_ASSERT_EQUAL(store_pick_victim(engine->store, &busy), SEGMENT_NONE);
+	return 0;
+}
+
+static void test_reopen_is_not_cleaned_meanwhile(void)
+{
+	struct disk *d;
+	uint32_t victim;
+	bool busy;
+
+	begin();
+	start();
+	d = open_disk(DISK_KEEP, 1, 1);
+	write_sectors(d, 0, 16, FIRST);
+	disk_close(d);
+	engine_poll(engine, false);
+	looked = 0;
+	twin.fault = makes_room;
+	d = open_disk(DISK_KEEP, 2, 1);
+	twin.fault = NULL;
+	CU_ASSERT(looked > 0);
+	expect(d, 0, 16, FIRST, BASE);
+	victim = store_pick_victim(engine->store, &busy); /* now it may be */
+	CU_ASSERT_NOT_EQUAL(victim, SEGMENT_NONE);
+	if (victim != SEGMENT_NONE)
+		store_cleaned(engine->store, victim, 0);
+	expect(d, 0, 16, FIRST, BASE);
+	disk_close(d);
+	stop();
+	end();
+}
+
+UNIT_MAIN(UNIT(test_reopen_after_reset), UNIT(test_reopen_without_reset), UNIT(test_reopen_other_generation),
+	  UNIT(test_reopen_other_size), UNIT(test_reopen_with_a_torn_header),
+	  UNIT(test_reopen_with_a_record_that_leads_out), UNIT(test_reopen_record_of_another_session),
+	  UNIT(test_reopen_nothing_is_left_behind_a_hole), UNIT(test_reopen_is_not_cleaned_meanwhile))

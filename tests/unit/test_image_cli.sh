@@ -159,12 +159,45 @@ check "a VMDK child is read through its parent" "$BOOTWELL" image convert c/chil
 check "the chain is the same bytes" cmp chain.raw chain2.raw
 check "check names the chain" sh -c '"$1" image check c/child.vmdk | grep -q "good; its parents: renamed.vmdk"' - "$BOOTWELL"
 cp c/renamed.vmdk c/second.vmdk
-says "could be its parent; move one of them to another folder" "$BOOTWELL" image check c/child.vmdk
-says "what helps: move one of the two away" "$BOOTWELL" image check c/child.vmdk
+says "child.vmdk: which image is its parent cannot be known" "$BOOTWELL" image check c/child.vmdk
+says "what helps: give the one that the child was made from the name that the child remembers" \
+	"$BOOTWELL" image check c/child.vmdk
+mv c/second.vmdk c/BASE.vmdk
+check "of two the one that the child remembers by name is taken" \
+	sh -c '"$1" image check c/child.vmdk | grep -q "good; its parents: BASE.vmdk"' - "$BOOTWELL"
+mv c/BASE.vmdk c/second.vmdk
 mv c/renamed.vmdk . && rm c/second.vmdk
 says "is not in its folder; put it there" "$BOOTWELL" image convert c/child.vmdk no.raw
 says ", once called base.vmdk) is not in its folder" "$BOOTWELL" image check c/child.vmdk
 says "what helps: put the parent into the folder of the child" "$BOOTWELL" image check c/child.vmdk
+# ESXi gives each new disk the CID fffffffe, and snapshots keep the CID of what they were made from.
+mkdir snap && (cd snap && cp ../c/renamed.vmdk vm.vmdk 2>/dev/null || cp ../renamed.vmdk vm.vmdk)
+(cd snap && qemu-img convert -f raw -O vmdk ../src.raw vm_1.vmdk)
+set_cid() { python3 - "$@" <<'PY'
+import re, sys
+name, key, value = sys.argv[1:]
+d = open(name, "rb").read()
+d, n = re.subn(b"\n" + key.encode() + b"=[0-9a-f]{1,8}", b"\n" + key.encode() + b"=" + value.encode(), d, count=1)
+assert n == 1
+open(name, "wb").write(d)
+PY
+}
+set_cid snap/vm.vmdk CID fffffffe && set_cid snap/vm_1.vmdk CID fffffffe
+(cd snap && qemu-img create -q -f vmdk -b vm.vmdk -F vmdk vm-000001.vmdk && set_cid vm-000001.vmdk CID fffffffe &&
+	qemu-img create -q -f vmdk -b vm-000001.vmdk -F vmdk vm-000002.vmdk && set_cid vm-000002.vmdk CID fffffffe)
+qemu-img convert -f vmdk -O raw snap/vm.vmdk vm.raw
+for n in 1 2; do
+	"$BOOTWELL" image convert snap/vm-00000$n.vmdk snap.raw
+	check "snapshot $n of one CID is read through its own parent" cmp vm.raw snap.raw
+done
+check "the chain is named" grep -q "its parents: vm-000001.vmdk, vm.vmdk" \
+	<("$BOOTWELL" image check snap/vm-000002.vmdk)
+mv snap/vm.vmdk snap/other.vmdk
+set_cid snap/vm_1.vmdk CID fffffffe
+rm snap/other.vmdk
+says "vm-000001.vmdk: which image is its parent cannot be known: it wants CID fffffffe, once called vm.vmdk" \
+	"$BOOTWELL" image convert snap/vm-000001.vmdk no.raw
+rm -r snap vm.raw snap.raw
 # A write gives a VMDK another CID.
 was=$(id renamed.vmdk)
 mv renamed.vmdk c/base.vmdk && qemu-io -f vmdk -c 'write -q 0 64k' c/base.vmdk
@@ -211,6 +244,40 @@ says "dirty.qcow2: was not closed cleanly; mend it first with: qemu-img check -r
 says "is a qcow2; bring it in with: bootwell image convert" "$BOOTWELL" image check dirty.qcow2
 check "a refused qcow2 leaves no file" test ! -e no.raw
 rm -f ./*.qcow2 elsewhere.dat
+# VHDX: what Hyper-V makes and qemu-img does not read, with what to do there. Flag and number are in the metadata.
+poke_vhdx() { python3 - "$1" "$2" "$3" <<'PY'
+import struct, sys
+name, item, value = sys.argv[1], bytes.fromhex(sys.argv[2]), int(sys.argv[3])
+with open(name, "r+b") as f:
+    d = f.read(1 << 22)
+    meta = d.index(b"metadata")
+    at = meta + struct.unpack_from("<I", d, d.index(item, meta) + 16)[0] + (4 if value == 2 else 0)
+    f.seek(at)
+    f.write(struct.pack("<I", value))
+PY
+}
+qemu-img create -q -f vhdx plain.vhdx 8M
+cp plain.vhdx child.vhdx && poke_vhdx child.vhdx 3767a1ca36fa434db3b633f0aa44e76b 2
+says "child.vhdx: is a differencing VHDX (a checkpoint), and its parent is another file; make one disk of them" \
+	"$BOOTWELL" image convert child.vhdx no.raw
+cp plain.vhdx 4kn.vhdx && poke_vhdx 4kn.vhdx 1dbf41816fa90947ba47f233a8faab5f 4096
+says "4kn.vhdx: is a disk with sectors of 4096 bytes, and PCs get sectors of 512; in Hyper-V make" \
+	"$BOOTWELL" image convert 4kn.vhdx no.raw
+check "a refused VHDX leaves no file" test ! -e no.raw
+"$BOOTWELL" image convert plain.vhdx plain.raw
+check "a plain VHDX comes in" qemu-img compare -q -f vhdx -F raw plain.vhdx plain.raw
+rm -f ./*.vhdx plain.raw
+# Names in another encoding (here Latin-1) are shown byte by byte; JSON stays JSON.
+mkdir latin && cp src.raw latin/$'Gr\xf6\xdfe.img'
+shows() { local words=$1; shift; check "it shows $words" grep -qF "$words" <("$BOOTWELL" "$@" 2>&1); }
+shows 'Gr\xf6\xdfe.img: raw raw' image info latin/Gr*.img
+check "so does its JSON" test "$("$BOOTWELL" image info --json latin/Gr*.img | jq -r .file)" = 'Gr\xf6\xdfe.img'
+shows 'latin/Gr\xf6\xdfe.img: good' image check latin/Gr*.img
+check "and its JSON" test 'latin/Gr\xf6\xdfe.img Gr\xf6\xdfe.img' = \
+	"$("$BOOTWELL" image check --json latin/Gr*.img | jq -r '.file + " " + .chain[0]')"
+truncate -s 1000 latin/$'Gr\xf6.img'
+says 'Gr\xf6.img: its size, 1000 bytes, is not a multiple of 512' "$BOOTWELL" image info latin/$'Gr\xf6.img'
+rm -r latin
 mkdir d && qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse d/d.vmdk 3G
 says "d-s001.vmdk: is one extent of a larger disk and has no descriptor; open the .vmdk file that names it" "$BOOTWELL" image check d/d-s001.vmdk
 says "what helps: name the file that describes the disk" "$BOOTWELL" image check d/d-s001.vmdk

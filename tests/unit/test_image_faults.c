@@ -52,15 +52,14 @@ static unsigned int open_descriptors(void)
 }
 
 /* Sets off the fault at every N; returns how many times opening failed. */
-static unsigned int sweep(const char *name, enum image_format format, enum fault what,
-			  uint64_t sector, int salt)
+static unsigned int sweep(const char *name, enum image_format format, enum fault what, uint64_t sector, int salt)
 {
 	int dirfd = open(test_dir, O_RDONLY | O_DIRECTORY);
 	struct image_source src = {.dirfd = dirfd, .name = name, .format = format};
 	unsigned int before = open_descriptors(), failed = 0;
 
 	for (long n = 1; n < 10000; n++) {
-		struct image_error err = {0};
+		struct sentence err = {0};
 		struct image *img = NULL;
 		long live_before = no_memory.live;
 		int r;
@@ -155,5 +154,5 @@ static void test_faults_short_reads_are_continued(void)
 	sweep_all(READ_SHORT, 0);
 }
 
-UNIT_MAIN(UNIT(test_faults_no_memory), UNIT(test_faults_read_error),
-	  UNIT(test_faults_file_became_shorter), UNIT(test_faults_short_reads_are_continued))
+UNIT_MAIN(UNIT(test_faults_no_memory), UNIT(test_faults_read_error), UNIT(test_faults_file_became_shorter),
+	  UNIT(test_faults_short_reads_are_continued))

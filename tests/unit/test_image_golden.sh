@@ -22,7 +22,7 @@ is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1: $2 instead of $3"; fi;
 vmdk() { qemu-img create -q -f vmdk t.vmdk 64M; }
 vmdk; poke t.vmdk 20 '\xff\xff\xff\xff\xff\xff\xff\xff'; says "its grain size, 18446744073709551615 sectors, is not a power of two" t.vmdk
 vmdk; poke t.vmdk 44 '\xff\xff\xff\xff'; says "its grain tables have 4294967295 entries instead of 512" t.vmdk
-vmdk; poke t.vmdk 16 '\xff\xff\xff\xff'; says "is zero or over 64 TiB" t.vmdk
+vmdk; poke t.vmdk 16 '\xff\xff\xff\xff'; says "is over 64 TiB" t.vmdk
 vmdk; poke t.vmdk 44 '\x01\x00\x00\x00'; says "its grain tables have 1 entries" t.vmdk
 printf '%s\n' '# Disk DescriptorFile' version=1 CID=58ab4847 parentCID=ffffffff 'createType="vmfs"' '' '# Extent description' \
 	'RW 12582912 VMFS "dummy.vmdk" 1' >t.vmdk

@@ -34,7 +34,7 @@ with open("src.raw", "wb") as f:
         f.write(random.randbytes(n) if i % 2 else b"boot" * (n // 4))
 PY
 qemu-img convert -f raw -O vpc -o force_size=on src.raw probe.vhd
-mounted vhdimount probe.vhd 1 test -e >/dev/null || skip_all "FUSE does not work here"
+mounted vhdimount probe.vhd 1 test -e >/dev/null || skip_all "vhdimount does not mount here: $(tail -1 mount.log)"
 
 # what we write
 for t in vhd vhd-fixed; do

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/image_sandbox.h"
+#include "daemon/image/sandbox.h"
 #include "tests/unit/unit.h"
 
 static char said[4096];
@@ -25,8 +25,8 @@ static int run(const char *script, char *ret_out, size_t size)
 
 	if (in < 0 || out < 0 || pipe2(pipes, O_CLOEXEC) < 0 || write(in, "source", 6) != 6)
 		abort();
-	pid = sandbox_start(&(struct sandbox){
-		.in = in, .out = out, .out_text = pipes[1], .err_text = pipes[1], .argv = argv});
+	pid = sandbox_start(
+		&(struct sandbox){.in = in, .out = out, .out_text = pipes[1], .err_text = pipes[1], .argv = argv});
 	close(pipes[1]);
 	while ((r = read(pipes[0], said + n, sizeof(said) - 1 - n)) > 0)
 		n += (size_t)r;
@@ -91,9 +91,8 @@ static void test_sandbox_is_alone_and_without_privileges(void)
 	expect("kill -0 2", 1);
 	expect("setpriv --dump", 0);
 	CU_ASSERT_PTR_NOT_NULL(strstr(said, "no_new_privs: 1"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(said, geteuid() == 0
-						    ? "Capability bounding set: dac_read_search\n"
-						    : "Capability bounding set: [none]"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(said, geteuid() == 0 ? "Capability bounding set: dac_read_search\n"
+							   : "Capability bounding set: [none]"));
 }
 
 static void test_sandbox_inherits_no_descriptors(void)
@@ -120,12 +119,9 @@ static void test_sandbox_has_limits(void)
 int main(int argc, char **argv)
 {
 	static const struct unit_case cases[] = {
-		UNIT(test_sandbox_reads_in_and_writes_out),
-		UNIT(test_sandbox_has_no_other_files),
-		UNIT(test_sandbox_writes_nowhere_else),
-		UNIT(test_sandbox_is_alone_and_without_privileges),
-		UNIT(test_sandbox_inherits_no_descriptors),
-		UNIT(test_sandbox_has_limits),
+		UNIT(test_sandbox_reads_in_and_writes_out), UNIT(test_sandbox_has_no_other_files),
+		UNIT(test_sandbox_writes_nowhere_else),     UNIT(test_sandbox_is_alone_and_without_privileges),
+		UNIT(test_sandbox_inherits_no_descriptors), UNIT(test_sandbox_has_limits),
 	};
 
 	if (run("true", NULL, 0) == SANDBOX_FAILED) {

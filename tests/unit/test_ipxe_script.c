@@ -2,8 +2,10 @@
 /* Scripts for iPXE: what they do, and that no text from elsewhere becomes a command. */
 #include <errno.h>
 
-#include "daemon/ipxe_script.h"
+#include "daemon/boot/ipxe_script.h"
 #include "tests/unit/unit.h"
+
+#define NONCE "00000000abcd0123456789abcdef0123"
 
 static char text[IPXE_SCRIPT_MAX];
 
@@ -20,6 +22,7 @@ static struct ipxe_script_disk example(void)
 		.initiator = "iqn.2026-01.org.bootwell:pc-525400123456",
 		.user = "pc-525400123456",
 		.secret = "0123456789abcdef",
+		.nonce = NONCE,
 	};
 }
 
@@ -45,14 +48,12 @@ static void test_ipxe_script_boot(void)
 	CU_ASSERT(has_line("set username pc-525400123456"));
 	CU_ASSERT(has_line("set password 0123456789abcdef"));
 	CU_ASSERT(has_line("set keep-san 1"));
-	CU_ASSERT(has_line(
-		"sanboot iscsi:192.168.1.10:::0:iqn.2026-01.org.bootwell:disk-525400123456 ||"));
+	CU_ASSERT(has_line("sanboot iscsi:192.168.1.10:::0:iqn.2026-01.org.bootwell:disk-525400123456 ||"));
 	CU_ASSERT(has_line("goto try"));
 	CU_ASSERT(has_line(":failed"));
 	CU_ASSERT_PTR_NULL(strstr(text, "newname"));
 	/* The screen tells who and what; never the secret. */
-	CU_ASSERT_PTR_NOT_NULL(strstr(
-		text, "echo bootwell: PC101 starts xp01, generation 2, from 192.168.1.10\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "echo bootwell: PC101 starts xp01, generation 2, from 192.168.1.10\n"));
 	for (char *at = strstr(text, "echo"); at; at = strstr(at + 1, "echo"))
 		CU_ASSERT(!strstr(at, "0123456789abcdef"));
 }
@@ -73,26 +74,41 @@ static void test_ipxe_script_asks_name(void)
 	d.ask_name = true;
 	CU_ASSERT(ipxe_script_boot(text, sizeof(text), &d) > 0);
 	CU_ASSERT(has_line("read newname || goto start"));
-	CU_ASSERT_PTR_NOT_NULL(
-		strstr(text, "prompt --timeout")); /* nobody there: it starts by itself */
-	CU_ASSERT(has_line(
-		"chain --autofree "
-		"http://192.168.1.10:8001/name.ipxe?mac=${netX/mac}&name=${newname:uristring}"
-		" || goto name"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "prompt --timeout")); /* nobody there: it starts by itself */
+	CU_ASSERT(has_line("chain --autofree "
+			   "http://192.168.1.10:8001/boot/" NONCE "/name.ipxe?mac=${netX/mac}&name=${newname:uristring}"
+			   " || goto name"));
 	CU_ASSERT(strstr(text, ":start\n") < strstr(text, "sanboot"));
 }
 
 static void test_ipxe_script_menu(void)
 {
+	struct ipxe_script_where where = {.server = 0xc0a8010a, .port = 8001, .nonce = NONCE};
 	const char *const images[] = {"win10", "xp01"};
 
-	CU_ASSERT(ipxe_script_menu(text, sizeof(text), "PC101", 0xc0a8010a, 8001, images, 2, 10) >
-		  0);
+	CU_ASSERT(ipxe_script_menu(text, sizeof(text), "PC101", &where, images, 2, 10) > 0);
 	CU_ASSERT(has_line("item win10 win10"));
 	CU_ASSERT(has_line("item xp01 xp01"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "choose --default win10 --timeout 10000 image"));
 	CU_ASSERT_PTR_NOT_NULL(
-		strstr(text, "http://192.168.1.10:8001/boot.ipxe?mac=${netX/mac}&image=${image}"));
+		strstr(text, "http://192.168.1.10:8001/boot/" NONCE "/boot.ipxe?mac=${netX/mac}&image=${image}"));
+	/* A PC that is known by more than its MAC says who it is. */
+	strcpy(where.pc, "ANNA");
+	CU_ASSERT(ipxe_script_menu(text, sizeof(text), "ANNA", &where, images, 2, 10) > 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "/boot.ipxe?mac=${netX/mac}&pc=ANNA&image=${image}"));
+}
+
+static void test_ipxe_script_wait(void)
+{
+	struct ipxe_script_where where = {.server = 0xc0a8010a, .port = 8001, .nonce = NONCE, .image = "xp01"};
+
+	CU_ASSERT(ipxe_script_wait(text, sizeof(text), "PC101", "192.168.1.101", &where) > 0);
+	CU_ASSERT(has_line("sleep 2"));
+	CU_ASSERT(has_line("chain --replace --autofree http://192.168.1.10:8001/boot/" NONCE
+			   "/boot.ipxe?mac=${netX/mac}&image=xp01 ||"));
+	where = (struct ipxe_script_where){.server = 0xc0a8010a, .port = 69, .tftp = true, .nonce = NONCE};
+	CU_ASSERT(ipxe_script_wait(text, sizeof(text), "PC101", "", &where) > 0);
+	CU_ASSERT(has_line("chain --replace --autofree tftp://192.168.1.10/boot/" NONCE "/boot.ipxe ||"));
 }
 
 /* Commands of iPXE that a message could hide: separators, comments, settings. */
@@ -171,11 +187,13 @@ static void test_ipxe_script_longest(void)
 	CU_ASSERT(ipxe_script_boot(text, sizeof(text), &d) > 0);
 	for (int i = 0; i < 8; i++)
 		images[i] = image;
-	CU_ASSERT(ipxe_script_menu(text, sizeof(text), d.client, ~0u, 65535, images, 8, 10) > 0);
+	CU_ASSERT(ipxe_script_menu(text, sizeof(text), d.client,
+				   &(struct ipxe_script_where){
+					   .server = ~0u, .port = 65535, .nonce = NONCE, .pc = "ABCDEFGHIJKLMNO"},
+				   images, 8, 10) > 0);
 }
 
-UNIT_MAIN(UNIT(test_ipxe_script_boot), UNIT(test_ipxe_script_other_port),
-	  UNIT(test_ipxe_script_asks_name), UNIT(test_ipxe_script_menu),
-	  UNIT(test_ipxe_script_message_is_only_text), UNIT(test_ipxe_script_message_folds_lines),
-	  UNIT(test_ipxe_script_named), UNIT(test_ipxe_script_too_small),
+UNIT_MAIN(UNIT(test_ipxe_script_boot), UNIT(test_ipxe_script_other_port), UNIT(test_ipxe_script_asks_name),
+	  UNIT(test_ipxe_script_menu), UNIT(test_ipxe_script_wait), UNIT(test_ipxe_script_message_is_only_text),
+	  UNIT(test_ipxe_script_message_folds_lines), UNIT(test_ipxe_script_named), UNIT(test_ipxe_script_too_small),
 	  UNIT(test_ipxe_script_longest))

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of leases: who gets which address, for how long, and what a reload keeps. */
 #include "tests/unit/unit.h"
 
 #include <errno.h>
 
-#include "daemon/lease.h"
+#include "daemon/dhcp/lease.h"
 
 #define NET 0x0a4d0000u /* 10.77.0.0 */
 
@@ -37,7 +38,8 @@ static struct lease_table *table_new(void)
 
 static struct lease_client mac(uint32_t n)
 {
-	struct lease_client c = {.has_mac = true, .mac = {2, 0, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n}};
+	struct lease_client c = {.has_mac = true,
+				 .mac = {2, 0, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n}};
 
 	return c;
 }
@@ -221,9 +223,9 @@ static void test_lease_restore_and_copy(void)
 	struct lease_table *t = table_new(), *copy;
 	struct lease_client c = mac(9);
 
-	CU_ASSERT_EQUAL(lease_table_restore(t, NET + 16, LEASE_BOUND, &c, 100), 0);
-	CU_ASSERT_EQUAL(lease_table_restore(t, NET + 17, LEASE_QUARANTINED, NULL, 100), 0);
-	CU_ASSERT_EQUAL(lease_table_restore(t, 0x08080808, LEASE_BOUND, &c, 100), 0); /* no subnet of ours */
+	CU_ASSERT_EQUAL(lease_table_restore(t, NET + 16, LEASE_BOUND, &c, 100, true), 0);
+	CU_ASSERT_EQUAL(lease_table_restore(t, NET + 17, LEASE_QUARANTINED, NULL, 100, true), 0);
+	CU_ASSERT_EQUAL(lease_table_restore(t, 0x08080808, LEASE_BOUND, &c, 100, true), 0); /* no subnet of ours */
 	CU_ASSERT_EQUAL_FATAL(lease_table_new(&copy, &config), 0);
 	lease_table_copy(copy, t);
 	lease_table_free(t);
@@ -232,6 +234,101 @@ static void test_lease_restore_and_copy(void)
 	CU_ASSERT_EQUAL(bind_one(copy, 9, 0, 200), NET + 16);
 	CU_ASSERT_EQUAL(bind_one(copy, 1, NET + 17, 200), NET + 10);
 	lease_table_free(copy);
+}
+
+/* Each of a pair gives new addresses from its own half: the range is .10 to .19, so .10 to .14 and .15 to .19. */
+static void test_lease_halves(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client c = mac(1), d = mac(2);
+	struct lease *lease;
+
+	lease_table_split(t, LEASE_LOWER);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 100), NET + 10);
+	CU_ASSERT_EQUAL(bind_one(t, 2, NET + 18, 100), NET + 14); /* .18 is asked for, and not ours to give */
+	CU_ASSERT_EQUAL(bind_one(t, 3, 0, 100), 0);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, NET + 15, NET + 15, &lease), 0); /* reserved: nobody else has it */
+	/* What the other one gave is renewed here, and not given again once it has ended. */
+	CU_ASSERT_EQUAL(lease_table_restore(t, NET + 17, LEASE_BOUND, &d, 100, true), 0);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &d, 0, NET + 17, &lease), 0);
+	lease_table_expire(t, 100);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &d, 0, NET + 17, &lease), -EADDRINUSE);
+	lease_table_free(t);
+
+	t = table_new();
+	lease_table_backwards(t, true);
+	lease_table_split(t, LEASE_UPPER);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 100), NET + 19);
+	CU_ASSERT_EQUAL(bind_one(t, 2, NET + 10, 100), NET + 18);
+	lease_table_free(t);
+}
+
+/* While the other one is not heard, what it could still be renewing for somebody goes to nobody else. */
+static void test_lease_halves_alone(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client c = mac(1);
+	struct lease *lease;
+
+	lease_table_split(t, LEASE_LOWER);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 100), NET + 10);
+	CU_ASSERT_EQUAL(bind_one(t, 2, 0, 100), NET + 14);
+	lease_by_address(t, NET + 10)->version[0] = 1;
+	lease_by_address(t, NET + 14)->version[0] = 2;
+	lease_table_expire(t, 100);
+	lease_by_address(t, NET + 10)->had = lease_by_address(t, NET + 14)->had = true;
+	lease_table_alone(t, true, 99, 100); /* both were bound when the two last knew the same */
+	CU_ASSERT_EQUAL(bind_one(t, 3, 0, 300), 0);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 300), NET + 10); /* its last holder */
+	lease_table_expire(t, 300);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, NET + 14, &lease), -EADDRINUSE);
+	/* Who was only offered it, while the other one was heard, is not its last holder. */
+	lease_table_alone(t, false, 99, 300);
+	c = mac(5);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, NET + 14, &lease), 0);
+	lease->had = false;
+	lease_set(t, lease, LEASE_OFFERED, &c, 360);
+	lease_table_alone(t, true, 99, 300);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, NET + 14, &lease), -EADDRINUSE);
+	lease_set(t, lease, LEASE_FREE, NULL, 0);
+	lease->freed = 100;
+	lease_table_alone(t, true, 100, 300); /* .14 had ended by then */
+	CU_ASSERT_EQUAL(bind_one(t, 3, 0, 400), NET + 14);
+	lease_table_alone(t, false, 100, 400);
+	CU_ASSERT_EQUAL(bind_one(t, 4, 0, 500), NET + 10);
+	lease_table_free(t);
+}
+
+/* A PC that gets another address: the one before is told of, and an offer alone frees nothing. */
+static uint32_t freed;
+static void on_freed(void *arg, struct lease *lease)
+{
+	CU_ASSERT_PTR_EQUAL(arg, &freed);
+	freed = lease->address;
+}
+
+static void test_lease_that_goes_with_another_is_told(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_client c = mac(1);
+	struct lease *lease;
+
+	lease_table_on_freed(t, on_freed, &freed);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 100), NET + 10);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, NET + 15, NET + 15, &lease), 0);
+	lease_set(t, lease, LEASE_OFFERED, &c, 60);
+	CU_ASSERT_EQUAL(lease_by_address(t, NET + 10)->state, LEASE_BOUND);
+	CU_ASSERT_EQUAL(freed, 0);
+	lease_table_free(t);
+
+	t = table_new();
+	lease_table_on_freed(t, on_freed, &freed);
+	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 100), NET + 10);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, NET + 15, NET + 15, &lease), 0);
+	lease_set(t, lease, LEASE_BOUND, &c, 100);
+	CU_ASSERT_EQUAL(lease_by_address(t, NET + 10)->state, LEASE_FREE);
+	CU_ASSERT_EQUAL(freed, NET + 10);
+	lease_table_free(t);
 }
 
 static void test_lease_65k_addresses_each_once(void)
@@ -304,9 +401,43 @@ static void test_lease_model(void)
 	lease_table_free(t);
 }
 
-UNIT_MAIN(UNIT(test_lease_gives_all_but_excluded_reserved_and_router), UNIT(test_lease_same_client_same_address),
-	  UNIT(test_lease_identified_by_mac_not_by_identifier), UNIT(test_lease_wanted_address_if_it_is_free),
-	  UNIT(test_lease_reservation_wins_and_is_left_alone), UNIT(test_lease_oldest_free_address_is_used_again),
-	  UNIT(test_lease_flood_of_offers_locks_nobody_out), UNIT(test_lease_claim_refuses_what_another_has),
-	  UNIT(test_lease_quarantine_ends_and_is_limited), UNIT(test_lease_restore_and_copy),
-	  UNIT(test_lease_65k_addresses_each_once), UNIT(test_lease_model))
+static void test_lease_usage_of_a_subnet(void)
+{
+	struct lease_table *t = table_new();
+	struct lease_usage usage;
+
+	bind_one(t, 1, 0, 1000);
+	lease_table_usage(t, 0, &usage);
+	CU_ASSERT_EQUAL(usage.addresses, 6);
+	CU_ASSERT_EQUAL(usage.bound, 1);
+	/* An address of ours that comes later, in the range, and in an exclude. */
+	lease_table_avoid(t, NET + 17);
+	lease_table_avoid(t, NET + 12);
+	lease_table_usage(t, 0, &usage);
+	CU_ASSERT_EQUAL(usage.addresses, 5);
+	lease_table_free(t);
+
+	/* A whole /8, with excludes one in and one over another. */
+	t = table_new();
+	subnet.network = 0x0a000000;
+	subnet.prefix = 8;
+	subnet.range[0] = (struct config_range){0x0a000001, 0x0afffffe};
+	subnet.exclude[0] = (struct config_range){0x0a100000, 0x0a8fffff};
+	subnet.exclude[1] = (struct config_range){0x0a200000, 0x0a2fffff};
+	subnet.exclude[2] = (struct config_range){0x0a800000, 0x0a9fffff};
+	subnet.excludes = 3;
+	lease_table_free(t);
+	CU_ASSERT_EQUAL_FATAL(lease_table_new(&t, &config), 0);
+	lease_table_usage(t, 0, &usage);
+	CU_ASSERT_EQUAL(usage.addresses, 0xfffffeu - 0x900000u);
+	lease_table_free(t);
+}
+
+UNIT_MAIN(UNIT(test_lease_usage_of_a_subnet), UNIT(test_lease_gives_all_but_excluded_reserved_and_router),
+	  UNIT(test_lease_same_client_same_address), UNIT(test_lease_identified_by_mac_not_by_identifier),
+	  UNIT(test_lease_wanted_address_if_it_is_free), UNIT(test_lease_reservation_wins_and_is_left_alone),
+	  UNIT(test_lease_oldest_free_address_is_used_again), UNIT(test_lease_flood_of_offers_locks_nobody_out),
+	  UNIT(test_lease_claim_refuses_what_another_has), UNIT(test_lease_quarantine_ends_and_is_limited),
+	  UNIT(test_lease_restore_and_copy), UNIT(test_lease_halves), UNIT(test_lease_halves_alone),
+	  UNIT(test_lease_that_goes_with_another_is_told), UNIT(test_lease_65k_addresses_each_once),
+	  UNIT(test_lease_model))

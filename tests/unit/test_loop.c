@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The event loop: timers, signals, descriptors, jobs of the pool, in which order. */
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -9,7 +10,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "daemon/loop.h"
+#include "daemon/core/loop.h"
 
 struct trace {
 	struct loop *loop;
@@ -72,8 +73,14 @@ static int udp(struct sockaddr_in *at)
 	return fd;
 }
 
-static void on_timer_a(void *arg) { note(arg, 'a'); }
-static void on_timer_b(void *arg) { note(arg, 'b'); }
+static void on_timer_a(void *arg)
+{
+	note(arg, 'a');
+}
+static void on_timer_b(void *arg)
+{
+	note(arg, 'b');
+}
 static void on_timer_c(void *arg)
 {
 	note(arg, 'c');
@@ -100,6 +107,32 @@ static void test_loop_timers_in_order_of_time(void)
 	loop_source_free(b);
 	loop_source_free(c);
 	loop_source_free(off);
+	loop_free(t.loop);
+}
+
+static void on_slow(void *arg)
+{
+	usleep(300000);
+	note(arg, 's');
+}
+
+/* A round that takes long is seen, in the rounds after it too. */
+static void test_loop_tells_its_longest_gap(void)
+{
+	struct trace t = {0};
+	struct loop_source *slow, *end;
+	uint64_t now;
+
+	CU_ASSERT_EQUAL_FATAL(loop_new(&t.loop), 0);
+	CU_ASSERT_EQUAL(loop_longest_gap(t.loop), 0);
+	now = loop_now(t.loop);
+	CU_ASSERT_EQUAL(loop_add_timer(t.loop, now + 1000000, on_slow, &t, &slow), 0);
+	CU_ASSERT_EQUAL(loop_add_timer(t.loop, now + 310000000, on_timer_c, &t, &end), 0);
+	CU_ASSERT_EQUAL(run(&t), 7);
+	CU_ASSERT_STRING_EQUAL(t.order, "sc");
+	CU_ASSERT(loop_longest_gap(t.loop) >= 300000000);
+	loop_source_free(slow);
+	loop_source_free(end);
 	loop_free(t.loop);
 }
 
@@ -396,7 +429,7 @@ static int work(void *arg)
 {
 	struct trace *t = arg;
 
-	t->thread = pthread_self();
+	__atomic_store_n(&t->thread, pthread_self(), __ATOMIC_RELAXED); /* of several, the last one */
 	return 42;
 }
 
@@ -405,7 +438,7 @@ static void work_done(void *arg, int result)
 	struct trace *t = arg;
 
 	CU_ASSERT_EQUAL(result, 42);
-	CU_ASSERT(!pthread_equal(t->thread, pthread_self()));
+	CU_ASSERT(!pthread_equal(__atomic_load_n(&t->thread, __ATOMIC_RELAXED), pthread_self()));
 	if (++t->calls == t->limit)
 		loop_stop(t->loop, 7);
 }
@@ -486,14 +519,13 @@ static void test_loop_recv_refuses_nonsense_sizes(void)
 	loop_free(t.loop);
 }
 
-UNIT_MAIN(UNIT(test_loop_timers_in_order_of_time), UNIT(test_loop_many_timers_set_and_freed_at_random),
-	  UNIT(test_loop_receives_with_name_and_control), UNIT(test_loop_receives_more_than_it_has_buffers),
-	  UNIT(test_loop_marks_a_datagram_that_is_too_long),
+UNIT_MAIN(UNIT(test_loop_timers_in_order_of_time), UNIT(test_loop_tells_its_longest_gap),
+	  UNIT(test_loop_many_timers_set_and_freed_at_random), UNIT(test_loop_receives_with_name_and_control),
+	  UNIT(test_loop_receives_more_than_it_has_buffers), UNIT(test_loop_marks_a_datagram_that_is_too_long),
 	  UNIT(test_loop_receiver_freed_in_its_callback_hears_no_more),
 	  UNIT(test_loop_port_is_free_after_source_free_and_close),
 	  UNIT(test_loop_poll_is_level_triggered_and_may_free_itself),
 	  UNIT(test_loop_batch_runs_once_after_all_datagrams_of_a_round),
 	  UNIT(test_loop_batch_that_arms_itself_runs_next_round), UNIT(test_loop_signal),
-	  UNIT(test_loop_work_runs_elsewhere_and_comes_back),
-	  UNIT(test_loop_wake_from_another_thread_loses_nothing), UNIT(test_loop_free_with_sources_left),
-	  UNIT(test_loop_recv_refuses_nonsense_sizes))
+	  UNIT(test_loop_work_runs_elsewhere_and_comes_back), UNIT(test_loop_wake_from_another_thread_loses_nothing),
+	  UNIT(test_loop_free_with_sources_left), UNIT(test_loop_recv_refuses_nonsense_sizes))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Prometheus text: the form, and what must be escaped. */
-#include "daemon/metrics_text.h"
+#include "daemon/control/metrics_text.h"
 #include "tests/unit/unit.h"
 
 static void test_metrics_text_form(void)
@@ -54,5 +54,4 @@ static void test_metrics_text_grows(void)
 	metrics_text_done(&m);
 }
 
-UNIT_MAIN(UNIT(test_metrics_text_form), UNIT(test_metrics_text_escapes),
-	  UNIT(test_metrics_text_grows))
+UNIT_MAIN(UNIT(test_metrics_text_form), UNIT(test_metrics_text_escapes), UNIT(test_metrics_text_grows))

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <sched.h>
 
-#include "daemon/netif.h"
+#include "daemon/core/netif.h"
 
 struct world {
 	struct loop *loop;

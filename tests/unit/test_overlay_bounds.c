@@ -9,10 +9,9 @@
 #include <unistd.h>
 
 #include "tcmu-handler/crc32c.h"
-#include "tcmu-handler/engine.h"
+#include "tcmu-handler/image/bytes.h"
 #include "tcmu-handler/record.h"
-#include "tests/crash/twin.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/engine_rig.h"
 
 #define STORE (64u << 20)
 
@@ -22,10 +21,7 @@ static uint64_t rng;
 
 static uint32_t next_random(void)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)(rng >> 16);
+	return rig_random(&rng);
 }
 
 /* --- small parts --- */
@@ -45,14 +41,9 @@ static void test_crc32c_known_answer(void)
 
 static void test_record_round_trip(void)
 {
-	struct record_head head = {.epoch = 5,
-				   .segment = 6,
-				   .batch = 7,
-				   .durable = 3,
-				   .position = 9,
-				   .zeros = 2,
-				   .data = 3},
-			   got;
+	struct record_head
+		head = {.epoch = 5, .segment = 6, .batch = 7, .durable = 3, .position = 9, .zeros = 2, .data = 3},
+		got;
 	struct record_entry entries[RECORD_ENTRIES] = {{.block = 1, .count = 10},
 						       {.block = 50, .count = 1},
 						       {.block = 2, .crc = 0xdead, .mask = 3},
@@ -78,6 +69,26 @@ static void test_record_round_trip(void)
 	CU_ASSERT(record_decode(block, head.store, &got, back) < 0);
 }
 
+/* More entries than a block has room for, under a good checksum. */
+static void test_record_with_too_many_entries(void)
+{
+	static const uint16_t bad[][2] = {
+		{0, RECORD_ENTRIES + 1}, {RECORD_ENTRIES + 1, 0}, {1, RECORD_ENTRIES}, {0xffff, 0xffff}, {0, 0xffff}};
+	struct record_head head = {.batch = 1, .data = RECORD_ENTRIES}, got;
+	struct record_entry entries[RECORD_ENTRIES] = {};
+	uint8_t block[4096];
+
+	record_encode(block, &head, entries);
+	CU_ASSERT_EQUAL(record_decode(block, head.store, &got, NULL), 0);
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		le16_put(block + 58, bad[i][0]);
+		le16_put(block + 60, bad[i][1]);
+		le32_put(block + 4, 0);
+		le32_put(block + 4, crc32c_4k(block));
+		CU_ASSERT_EQUAL(record_decode(block, head.store, &got, NULL), -EINVAL);
+	}
+}
+
 static void ignore(void *arg, const struct map_entry *entry)
 {
 	(void)entry;
@@ -96,8 +107,7 @@ static void test_map_against_array(void)
 	memset(zero, 0, sizeof(zero));
 	CU_ASSERT_EQUAL_FATAL(map_init(&map, BLOCKS), 0);
 	for (unsigned int n = 0; n < 60000; n++) {
-		uint32_t b = next_random() % BLOCKS,
-			 count = next_random() % (n % 100 ? 20 : 40000) + 1;
+		uint32_t b = next_random() % BLOCKS, count = next_random() % (n % 100 ? 20 : 40000) + 1;
 		struct map_entry *e = map_get(&map, b);
 
 		if (count > BLOCKS - b)
@@ -164,19 +174,7 @@ static void test_bounds_map_of_a_scattered_gib(void)
 
 static struct engine *start(uint64_t write_back_ram, uint32_t segment_blocks)
 {
-	static const uint8_t machine[16] = {1};
-	struct engine_config c = {.store_fd = TWIN_FD,
-				  .store_size = STORE,
-				  .image_ram = 4u << 20,
-				  .write_back_ram = write_back_ram,
-				  .threads = 1,
-				  .io = &twin.backend,
-				  .manual = true,
-				  .segment_blocks = segment_blocks,
-				  .places = 16,
-				  .machine_boot = machine};
-	struct engine_error err = {.text = ""};
-	struct engine *e = NULL;
+	struct engine_config c;
 	char path[100];
 	int fd;
 
@@ -184,71 +182,28 @@ static struct engine *start(uint64_t write_back_ram, uint32_t segment_blocks)
 		CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
 		twin_init(&twin, STORE, false, unit_seed());
 	}
+	c = rig_twin_config(&twin, write_back_ram);
+	c.segment_blocks = segment_blocks;
+	c.places = 16;
 	memset(twin.now, 0, STORE);
 	snprintf(path, sizeof(path), "%s/base.raw", dir);
 	fd = open(path, O_WRONLY | O_CREAT, 0600);
 	CU_ASSERT_EQUAL_FATAL(ftruncate(fd, 256 << 20), 0);
 	close(fd);
-	if (engine_new(&e, &c, &err) < 0)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(e);
-	return e;
+	return rig_engine(&c);
 }
 
-static struct disk *open_disk(struct engine *e, unsigned int i, enum disk_mode mode,
-			      unsigned int boot)
+static struct disk *open_disk(struct engine *e, unsigned int i, enum disk_mode mode, unsigned int boot)
 {
-	struct disk_config d = {.size = 256u << 20, .mode = mode, .layers = 1, .generation = "g"};
-	struct engine_error err = {.text = ""};
-	struct disk *disk = NULL;
+	struct disk_config c = rig_disk_config(dir, i, 256u << 20, mode);
 
-	d.overlay[0] = (uint8_t)(i + 1);
-	d.boot[0] = (uint8_t)(boot + 1);
-	d.layer[0].format = IMAGE_RAW;
-	snprintf(d.layer[0].dir, sizeof(d.layer[0].dir), "%s", dir);
-	snprintf(d.layer[0].file, sizeof(d.layer[0].file), "base.raw");
-	if (disk_open(&disk, e, &d, &err) < 0)
-		printf("# %s\n", err.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(disk);
-	return disk;
+	c.boot[0] = (uint8_t)(boot + 1);
+	return rig_disk(e, &c);
 }
 
-struct one {
-	struct disk_request r;
-	bool finished;
-	int error;
-};
-
-static void done(struct disk_request *r, int error)
+static int run(struct engine *e, struct disk *d, enum disk_op op, uint64_t offset, uint64_t length, void *data)
 {
-	struct one *o = r->arg;
-
-	o->finished = true;
-	o->error = error;
-}
-
-static int run(struct engine *e, struct disk *d, enum disk_op op, uint64_t offset, uint64_t length,
-	       void *data)
-{
-	struct iovec iov = {.iov_base = data, .iov_len = length};
-	struct one o = {.r = {.op = op,
-			      .offset = offset,
-			      .length = length,
-			      .iov = &iov,
-			      .iov_cnt = 1,
-			      .done = done}};
-	int r;
-
-	o.r.arg = &o;
-	r = disk_submit(d, &o.r);
-	for (unsigned int turns = 0; r == 1 && !o.finished; turns++) {
-		engine_poll(e, true);
-		if (turns > 1000 && turns % 100 == 0)
-			engine_tick(e);
-		if (turns > 1000000)
-			CU_FAIL_FATAL("a request hangs");
-	}
-	return r == 1 ? o.error : r;
+	return rig_run(e, d, op, false, offset, length, data, data ? (size_t)length : 0);
 }
 
 static void test_bounds_idle_overlay(void)
@@ -270,17 +225,17 @@ static void test_bounds_bytes_per_guest_byte(void)
 	struct engine *e = start(1u << 20, 256);
 	struct disk *d = open_disk(e, 0, DISK_KEEP, 0);
 	uint64_t written = 0, on_disk;
+	struct overlay_gauges g;
 	uint8_t data[4096] = {1};
 
 	for (uint32_t i = 0; i < 8000; i++, written += 4096)
-		CU_ASSERT_EQUAL_FATAL(
-			run(e, d, DISK_WRITE, (uint64_t)(i * 7919u % 65536) * 4096, 4096, data), 0);
+		CU_ASSERT_EQUAL_FATAL(run(e, d, DISK_WRITE, (uint64_t)(i * 7919u % 65536) * 4096, 4096, data), 0);
 	CU_ASSERT_EQUAL(run(e, d, DISK_FLUSH, 0, 0, NULL), 0);
+	overlay_gauges(disk_overlay(d), &g);
 	on_disk = (uint64_t)(engine_store(e)->segments - engine_store(e)->free_count) * 256 * 4096;
 	printf("# %.3f bytes written and %.3f taken in the store for each of the guest's\n",
-	       (double)disk_overlay(d)->blocks_written * 4096 / (double)written,
-	       (double)on_disk / (double)written);
-	CU_ASSERT(disk_overlay(d)->blocks_written * 4096 < written * 11 / 10);
+	       (double)g.written_bytes / (double)written, (double)on_disk / (double)written);
+	CU_ASSERT(g.written_bytes < written * 11 / 10);
 	CU_ASSERT(on_disk < written * 11 / 10);
 	disk_close(d);
 	engine_free(e);
@@ -307,8 +262,7 @@ static void test_bounds_slots_are_used_again(void)
 
 			if (count > 4000 - block)
 				count = 4000 - block;
-			r = run(e, d[i], DISK_UNMAP, (uint64_t)block * 4096, (uint64_t)count * 4096,
-				NULL);
+			r = run(e, d[i], DISK_UNMAP, (uint64_t)block * 4096, (uint64_t)count * 4096, NULL);
 			memset(&expect[i][block], 0, count * sizeof(expect[0][0]));
 		} else {
 			data[0] = data[1023] = n;
@@ -328,8 +282,7 @@ static void test_bounds_slots_are_used_again(void)
 			bad += data[0] != expect[i][block] || data[1023] != expect[i][block];
 		}
 	CU_ASSERT_EQUAL(bad, 0);
-	printf("# %llu blocks moved by cleaning\n",
-	       (unsigned long long)engine_store(e)->cleaned_blocks);
+	printf("# %llu blocks moved by cleaning\n", (unsigned long long)engine_store(e)->cleaned_blocks);
 	disk_close(d[0]);
 	disk_close(d[1]);
 	engine_free(e);
@@ -339,8 +292,7 @@ static void test_bounds_slots_are_used_again(void)
 static void test_bounds_full_store(void)
 {
 	struct engine *e = start(1u << 20, 64);
-	struct disk *greedy = open_disk(e, 0, DISK_DISCARD, 0),
-		    *modest = open_disk(e, 1, DISK_KEEP, 0);
+	struct disk *greedy = open_disk(e, 0, DISK_DISCARD, 0), *modest = open_disk(e, 1, DISK_KEEP, 0);
 	uint32_t data[1024] = {7}, n = 0, i;
 	int r = 0;
 
@@ -351,10 +303,8 @@ static void test_bounds_full_store(void)
 	CU_ASSERT(n > STORE / 4096 * 8 / 10);
 	for (i = 0; i < 300; i++) {
 		data[0] = i;
-		CU_ASSERT_EQUAL_FATAL(run(e, modest, DISK_WRITE, (uint64_t)i * 8192, 4096, data),
-				      0);
-		CU_ASSERT_EQUAL(run(e, greedy, DISK_WRITE, (uint64_t)(n + i) * 4096, 4096, data),
-				-ENOSPC);
+		CU_ASSERT_EQUAL_FATAL(run(e, modest, DISK_WRITE, (uint64_t)i * 8192, 4096, data), 0);
+		CU_ASSERT_EQUAL(run(e, greedy, DISK_WRITE, (uint64_t)(n + i) * 4096, 4096, data), -ENOSPC);
 	}
 	CU_ASSERT_EQUAL(run(e, modest, DISK_FLUSH, 0, 0, NULL), 0);
 	/* What it has, it can read. */
@@ -363,13 +313,11 @@ static void test_bounds_full_store(void)
 	/* Unmapping makes room for itself. */
 	CU_ASSERT_EQUAL(run(e, greedy, DISK_UNMAP, 0, 8u << 20, NULL), 0);
 	for (i = 0; i < 1000; i++)
-		CU_ASSERT_EQUAL_FATAL(
-			run(e, greedy, DISK_WRITE, (200ull << 20) + i * 4096, 4096, data), 0);
+		CU_ASSERT_EQUAL_FATAL(run(e, greedy, DISK_WRITE, (200ull << 20) + i * 4096, 4096, data), 0);
 	disk_close(greedy);
 	greedy = open_disk(e, 0, DISK_DISCARD, 1);
 	for (i = 0; i < 8000; i++)
-		CU_ASSERT_EQUAL_FATAL(run(e, greedy, DISK_WRITE, (uint64_t)i * 4096, 4096, data),
-				      0);
+		CU_ASSERT_EQUAL_FATAL(run(e, greedy, DISK_WRITE, (uint64_t)i * 4096, 4096, data), 0);
 	disk_close(greedy);
 	disk_close(modest);
 	engine_free(e);
@@ -384,8 +332,7 @@ static void test_bounds_cleanup(void)
 	CU_ASSERT_EQUAL(system(command), 0);
 }
 
-UNIT_MAIN(UNIT(test_crc32c_known_answer), UNIT(test_record_round_trip),
-	  UNIT(test_map_against_array), UNIT(test_bounds_map_of_a_scattered_gib),
-	  UNIT(test_bounds_idle_overlay), UNIT(test_bounds_bytes_per_guest_byte),
-	  UNIT(test_bounds_slots_are_used_again), UNIT(test_bounds_full_store),
+UNIT_MAIN(UNIT(test_crc32c_known_answer), UNIT(test_record_round_trip), UNIT(test_record_with_too_many_entries),
+	  UNIT(test_map_against_array), UNIT(test_bounds_map_of_a_scattered_gib), UNIT(test_bounds_idle_overlay),
+	  UNIT(test_bounds_bytes_per_guest_byte), UNIT(test_bounds_slots_are_used_again), UNIT(test_bounds_full_store),
 	  UNIT(test_bounds_cleanup))

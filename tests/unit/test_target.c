@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/target.h"
+#include "daemon/target/target.h"
 #include "tests/unit/unit.h"
 
 static char root[] = "/tmp/bootwell-target.XXXXXX";
@@ -83,12 +83,12 @@ static unsigned int leftovers(void)
 static struct targets *begin(struct trace *trace)
 {
 	struct targets *t = NULL;
-	char error[TARGET_ERROR_MAX];
+	struct sentence error = {""};
 
 	empty_root();
 	memset(trace, 0, sizeof(*trace));
 	CU_ASSERT_EQUAL(targets_new(&t, root, root), 0);
-	CU_ASSERT_EQUAL(targets_check(t, error), 0);
+	CU_ASSERT_EQUAL(targets_check(t, &error), 0);
 	targets_trace(t, on_operation, trace);
 	return t;
 }
@@ -118,8 +118,8 @@ static void test_target_add_order(void)
 	static const char *const order[] = {
 		"mkdir " BACK,
 		"write " BACK "/control "
-			      "dev_config=bootwell/"
-			      "12-0,dev_size=42949672960,hw_block_size=512,hw_max_sectors=2048,",
+		"dev_config=bootwell/"
+		"12-0,dev_size=42949672960,hw_block_size=512,hw_max_sectors=2048,",
 		"write " BACK "/wwn/vpd_unit_serial 5f9d3c1e-",
 		"write " BACK "/enable 1",
 		"write " BACK "/attrib/cmd_time_out ",
@@ -135,19 +135,18 @@ static void test_target_add_order(void)
 		"write " TPG "/enable 1",
 		NULL,
 	};
-	static const char *const closed[] = {
-		"/attrib/generate_node_acls 0", "/attrib/demo_mode_discovery 0",
-		"/attrib/demo_mode_write_protect 1", "/attrib/cache_dynamic_acls 0"};
-	char error[TARGET_ERROR_MAX], line[256];
+	static const char *const closed[] = {"/attrib/generate_node_acls 0", "/attrib/demo_mode_discovery 0",
+					     "/attrib/demo_mode_write_protect 1", "/attrib/cache_dynamic_acls 0"};
+	struct sentence error = {""};
+	char line[256];
 	struct trace trace;
 	struct targets *t = begin(&trace);
 
-	CU_ASSERT_EQUAL(target_add(t, &disk, error), 0);
+	CU_ASSERT_EQUAL(target_add(t, &disk, &error), 0);
 	expect_order(&trace, order);
 	for (unsigned int i = 0; i < 4; i++) {
 		snprintf(line, sizeof(line), "write " TPG "%s", closed[i]);
-		CU_ASSERT(find(&trace, line) >= 0 &&
-			  find(&trace, line) < find(&trace, "write " TPG "/enable 1"));
+		CU_ASSERT(find(&trace, line) >= 0 && find(&trace, line) < find(&trace, "write " TPG "/enable 1"));
 	}
 	/* A newline would become part of a secret. */
 	for (unsigned int i = 0; i < trace.count; i++)
@@ -170,37 +169,37 @@ static void test_target_remove_order(void)
 		"rmdir " BACK " ",
 		NULL,
 	};
-	char error[TARGET_ERROR_MAX];
+	struct sentence error = {""};
 	struct trace trace;
 	struct targets *t = begin(&trace);
 
-	CU_ASSERT_EQUAL(target_add(t, &disk, error), 0);
+	CU_ASSERT_EQUAL(target_add(t, &disk, &error), 0);
 	trace.count = 0;
-	CU_ASSERT_EQUAL(target_remove(t, disk.iqn, disk.id, error), 0);
+	CU_ASSERT_EQUAL(target_remove(t, disk.iqn, disk.id, &error), 0);
 	expect_order(&trace, order);
 	CU_ASSERT_EQUAL(leftovers(), 0);
 	/* What is not there is fine. */
-	CU_ASSERT_EQUAL(target_remove(t, disk.iqn, disk.id, error), 0);
+	CU_ASSERT_EQUAL(target_remove(t, disk.iqn, disk.id, &error), 0);
 	targets_free(t);
 }
 
 /* Whatever step of making a target fails: an error, a sentence, and nothing left behind. */
 static void test_target_add_takes_back(void)
 {
-	char error[TARGET_ERROR_MAX];
+	struct sentence error = {""};
 	struct trace trace;
 	struct targets *t = begin(&trace);
 	unsigned int steps;
 
-	CU_ASSERT_EQUAL(target_add(t, &disk, error), 0);
+	CU_ASSERT_EQUAL(target_add(t, &disk, &error), 0);
 	steps = trace.calls;
 	CU_ASSERT(steps > 20);
 	targets_free(t);
 	for (unsigned int i = 1; i <= steps; i++) {
 		t = begin(&trace);
 		trace.fail_at = i;
-		CU_ASSERT(target_add(t, &disk, error) < 0);
-		CU_ASSERT(strlen(error) > 20);
+		CU_ASSERT(target_add(t, &disk, &error) < 0);
+		CU_ASSERT(strlen(error.text) > 20);
 		CU_ASSERT_EQUAL(leftovers(), 0);
 		if (leftovers())
 			printf("# left behind after a failure of: %s\n", trace.line[i - 1]);
@@ -226,27 +225,28 @@ static void test_target_luns(void)
 		NULL,
 	};
 	struct target_disk d = disk;
-	char error[TARGET_ERROR_MAX];
+	struct sentence error = {""};
 	struct trace trace;
 	struct targets *t = begin(&trace);
 	unsigned int steps;
 
 	d.luns = 2;
-	d.lun[0] = (struct target_lun){.id = "12-1", .serial = "5f9d3c1e-0000-9000-8000-000000000001", .size = 1 << 20, .read_only = true};
+	d.lun[0] = (struct target_lun){
+		.id = "12-1", .serial = "5f9d3c1e-0000-9000-8000-000000000001", .size = 1 << 20, .read_only = true};
 	d.lun[1] = (struct target_lun){.id = "12-2", .serial = "5f9d3c1e-0000-a000-8000-000000000001", .size = 2 << 20};
-	CU_ASSERT_EQUAL(target_add(t, &d, error), 0);
+	CU_ASSERT_EQUAL(target_add(t, &d, &error), 0);
 	expect_order(&trace, order);
 	CU_ASSERT(find(&trace, "write " ACL "/lun_0/write_protect") < 0);
 	CU_ASSERT(find(&trace, "write " ACL "/lun_2/write_protect") < 0);
 	steps = trace.calls;
 	/* Who removes it knows of its first disk only. */
-	CU_ASSERT_EQUAL(target_remove(t, d.iqn, d.id, error), 0);
+	CU_ASSERT_EQUAL(target_remove(t, d.iqn, d.id, &error), 0);
 	CU_ASSERT_EQUAL(leftovers(), 0);
 	targets_free(t);
 	for (unsigned int i = 1; i <= steps; i++) {
 		t = begin(&trace);
 		trace.fail_at = i;
-		CU_ASSERT(target_add(t, &d, error) < 0);
+		CU_ASSERT(target_add(t, &d, &error) < 0);
 		CU_ASSERT_EQUAL(leftovers(), 0);
 		if (leftovers())
 			printf("# left behind after a failure of: %s\n", trace.line[i - 1]);
@@ -256,11 +256,11 @@ static void test_target_luns(void)
 
 static void test_target_touch(void)
 {
-	char error[TARGET_ERROR_MAX];
+	struct sentence error = {""};
 	struct trace trace;
 	struct targets *t = begin(&trace);
 
-	CU_ASSERT_EQUAL(target_touch(t, &disk, error), 0);
+	CU_ASSERT_EQUAL(target_touch(t, &disk, &error), 0);
 	CU_ASSERT(find(&trace, "write " BACK "/enable 1") >= 0);
 	CU_ASSERT(find(&trace, "rmdir " BACK) > find(&trace, "write " BACK "/enable 1"));
 	CU_ASSERT(find(&trace, "mkdir " IQN) < 0);
@@ -270,7 +270,8 @@ static void test_target_touch(void)
 
 static void test_target_handler_reason(void)
 {
-	char error[TARGET_ERROR_MAX], path[256];
+	struct sentence error = {""};
+	char path[256];
 	struct trace trace;
 	struct targets *t = begin(&trace);
 	FILE *file;
@@ -282,8 +283,7 @@ static void test_target_handler_reason(void)
 	fputs("image xp01: the footer's checksum is wrong\n", file);
 	fclose(file);
 	/* The kernel only says that enable failed. */
-	while (trace.fail_at == 0 ||
-	       find(&trace, "write " BACK "/enable 1") != (int)trace.fail_at - 1) {
+	while (trace.fail_at == 0 || find(&trace, "write " BACK "/enable 1") != (int)trace.fail_at - 1) {
 		unsigned int next = trace.fail_at + 1;
 
 		targets_free(t);
@@ -294,9 +294,9 @@ static void test_target_handler_reason(void)
 		memset(&trace, 0, sizeof(trace));
 		targets_trace(t, on_operation, &trace);
 		trace.fail_at = next;
-		target_add(t, &disk, error);
+		target_add(t, &disk, &error);
 	}
-	CU_ASSERT_STRING_EQUAL(error, "image xp01: the footer's checksum is wrong");
+	CU_ASSERT_STRING_EQUAL(&error, "image xp01: the footer's checksum is wrong");
 	targets_free(t);
 }
 
@@ -314,12 +314,12 @@ static void write_info(const char *text)
 static void test_target_session(void)
 {
 	struct target_session session;
-	char error[TARGET_ERROR_MAX];
+	struct sentence error = {""};
 	struct trace trace;
 	struct targets *t = begin(&trace);
 
 	CU_ASSERT_EQUAL(target_session(t, disk.iqn, &session), -ENOENT);
-	CU_ASSERT_EQUAL(target_add(t, &disk, error), 0);
+	CU_ASSERT_EQUAL(target_add(t, &disk, &error), 0);
 	write_info("No active iSCSI Session for Initiator Endpoint: "
 		   "iqn.2026-01.org.bootwell:pc-525400123456\n");
 	CU_ASSERT_EQUAL(target_session(t, disk.iqn, &session), 0);
@@ -363,15 +363,16 @@ static void see_orphan(void *arg, const char *id)
 static void test_target_each_finds_what_is_left(void)
 {
 	struct target_disk other = disk;
-	char error[TARGET_ERROR_MAX], path[512];
+	struct sentence error = {""};
+	char path[512];
 	struct seen seen = {};
 	struct trace trace;
 	struct targets *t = begin(&trace);
 
-	CU_ASSERT_EQUAL(target_add(t, &disk, error), 0);
+	CU_ASSERT_EQUAL(target_add(t, &disk, &error), 0);
 	strcpy(other.id, "13-0");
 	strcpy(other.iqn, "iqn.2026-01.org.example:somebody");
-	CU_ASSERT_EQUAL(target_add(t, &other, error), 0);
+	CU_ASSERT_EQUAL(target_add(t, &other, &error), 0);
 	snprintf(path, sizeof(path), "%s/iscsi/iqn.2026-01.org.bootwell:disk-000000000001", root);
 	mkdir(path, 0755);
 	CU_ASSERT_EQUAL(target_each(t, "iqn.2026-01.org.bootwell:disk-", see_target, &seen), 0);
@@ -391,9 +392,7 @@ static void test_target_each_finds_what_is_left(void)
 		mkdir(path, 0755);
 		strcat(path, "/control");
 		file = fopen(path, "w");
-		fputs(i ? "dev_config=bootwell/20-0,dev_size=512"
-			: "dev_config=glfs/20-0,dev_size=512",
-		      file);
+		fputs(i ? "dev_config=bootwell/20-0,dev_size=512" : "dev_config=glfs/20-0,dev_size=512", file);
 		fclose(file);
 	}
 	CU_ASSERT_EQUAL(target_each_orphan(t, see_orphan, &seen), 0);
@@ -404,13 +403,13 @@ static void test_target_each_finds_what_is_left(void)
 
 static void test_target_check_without_kernel(void)
 {
-	char error[TARGET_ERROR_MAX];
+	struct sentence error = {""};
 	struct targets *t;
 
 	CU_ASSERT_EQUAL(targets_new(&t, "/nonexistent/target", root), 0);
-	CU_ASSERT_EQUAL(targets_check(t, error), -ENOSYS);
-	CU_ASSERT_PTR_NOT_NULL(strstr(error, "linux-image-amd64"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(error, "targets = off"));
+	CU_ASSERT_EQUAL(targets_check(t, &error), -ENOSYS);
+	CU_ASSERT_PTR_NOT_NULL(strstr(error.text, "linux-image-amd64"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(error.text, "targets = off"));
 	targets_free(t);
 }
 

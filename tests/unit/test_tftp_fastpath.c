@@ -22,8 +22,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/tftp_fastpath.h"
-#include "daemon/tftp_fastpath_files.h"
+#include "daemon/core/clock.h"
+#include "daemon/tftp/fastpath.h"
+#include "daemon/tftp/fastpath_files.h"
 #include "tests/unit/tftp_frames.h"
 #include "tests/unit/unit.h"
 
@@ -54,9 +55,7 @@ static void content_make(struct content *c, uint32_t size)
 		c->bytes[i] = (uint8_t)rnd(256);
 	c->fd = memfd_create("content", MFD_CLOEXEC);
 	CU_ASSERT_EQUAL_FATAL(write(c->fd, c->bytes, size), (ssize_t)size);
-	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_file_get(fastpath, c->fd,
-						     tftp_fastpath_clock() + 10 * SECOND, &c->file),
-			      0);
+	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_file_get(fastpath, c->fd, clock_monotonic_ns() + 10 * SECOND, &c->file), 0);
 	while (tftp_fastpath_file_load(c->file, 1 << 16) == 1)
 		;
 	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_file_load(c->file, 1), 0);
@@ -75,8 +74,7 @@ struct transfer {
 	uint32_t session;
 };
 
-static void transfer_start(struct transfer *t, struct content *content, uint16_t blksize,
-			   uint16_t windowsize)
+static void transfer_start(struct transfer *t, struct content *content, uint16_t blksize, uint16_t windowsize)
 {
 	t->content = content;
 	t->is = (struct tftp_fastpath_transfer){
@@ -87,10 +85,9 @@ static void transfer_start(struct transfer *t, struct content *content, uint16_t
 		.ifindex = LOOPBACK,
 		.blksize = blksize,
 		.windowsize = windowsize,
-		.now = tftp_fastpath_clock() + 10 * SECOND, /* so that slots have rested */
+		.now = clock_monotonic_ns() + 10 * SECOND, /* so that slots have rested */
 	};
-	CU_ASSERT_EQUAL_FATAL(
-		tftp_fastpath_session_add(fastpath, &t->is, content->file, &t->session), 0);
+	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_session_add(fastpath, &t->is, content->file, &t->session), 0);
 }
 
 /* --- frames --- */
@@ -104,8 +101,7 @@ static void make_ack(struct frame *f, uint32_t block)
 }
 
 /* The reply goes to the station that the ACK came from. */
-static void make_data(struct frame *f, const struct transfer *t, uint32_t block,
-		      const struct frame *ack)
+static void make_data(struct frame *f, const struct transfer *t, uint32_t block, const struct frame *ack)
 {
 	uint32_t offset = (block - 1) * t->is.blksize;
 	uint32_t data = t->content->size - offset;
@@ -128,15 +124,12 @@ static bool model_takes(const struct frame *f, const struct transfer *t, uint32_
 	static const uint8_t zero[6];
 	bool full, partial;
 
-	if (f->length < 46 || get16(b + 12) != 0x0800 || b[14] != 0x45 || b[23] != 17 ||
-	    get16(b + 16) != 32)
+	if (f->length < 46 || get16(b + 12) != 0x0800 || b[14] != 0x45 || b[23] != 17 || get16(b + 16) != 32)
 		return false;
-	if (get16(b + 20) & 0xbfff || get16(b + 38) != 12 || get16(b + 42) != 4 ||
-	    get16(b + 44) != (uint16_t)sent)
+	if (get16(b + 20) & 0xbfff || get16(b + 38) != 12 || get16(b + 42) != 4 || get16(b + 44) != (uint16_t)sent)
 		return false;
-	if (get32(b + 26) != t->is.client || get32(b + 30) != t->is.server ||
-	    get16(b + 34) != t->is.client_port || get16(b + 36) != t->is.server_port ||
-	    memcmp(b, zero, 6))
+	if (get32(b + 26) != t->is.client || get32(b + 30) != t->is.server || get16(b + 34) != t->is.client_port ||
+	    get16(b + 36) != t->is.server_port || memcmp(b, zero, 6))
 		return false;
 	if (fold(add(0, b + 14, 20)) != 0xffff)
 		return false;
@@ -173,15 +166,14 @@ static void set_sent(const struct transfer *t, uint32_t sent)
 	tftp_fastpath_session_resume(fastpath, t->session, sent, 1);
 }
 
-static void run(enum tftp_fastpath_tier tier, const struct transfer *t, uint32_t sent,
-		const struct frame *in, struct outcome *o)
+static void run(enum tftp_fastpath_tier tier, const struct transfer *t, uint32_t sent, const struct frame *in,
+		struct outcome *o)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length,
-		    .data_out = o->out.b, .data_size_out = sizeof(o->out.b), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length, .data_out = o->out.b,
+		    .data_size_out = sizeof(o->out.b), .repeat = 1);
 
 	set_sent(t, sent);
-	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts),
-			      0);
+	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
 	o->verdict = (int)opts.retval;
 	o->out.length = opts.data_size_out;
 	o->sent = tftp_fastpath_session_peek(fastpath, t->session, NULL);
@@ -193,8 +185,7 @@ static bool same(const struct frame *a, const struct frame *b)
 }
 
 /* One frame through both programs: true if both do as the model does. */
-static bool agree(const struct transfer *t, uint32_t sent, const struct frame *in,
-		  bool *ret_answered)
+static bool agree(const struct transfer *t, uint32_t sent, const struct frame *in, bool *ret_answered)
 {
 	uint32_t count = model_takes(in, t, sent) ? model_count(t, sent) : 0;
 	bool partial = count && get16(in->b + 40) && udp_sum(in->b) != 0xffff;
@@ -206,18 +197,17 @@ static bool agree(const struct transfer *t, uint32_t sent, const struct frame *i
 		make_data(&want, t, sent + 1, in);
 	*ret_answered = count == 1;
 	run(TFTP_FASTPATH_TIER_XDP, t, sent, in, &o);
-	good &= o.verdict == (count == 1 ? XDP_TX : XDP_PASS) && same(&o.out, &want) &&
-		o.sent == sent + (count == 1);
+	good &= o.verdict == (count == 1 ? XDP_TX : XDP_PASS) && same(&o.out, &want) && o.sent == sent + (count == 1);
 	if (count > 1)
 		return good; /* tc's windows have a test of their own */
 	run(TFTP_FASTPATH_TIER_TC, t, sent, in, &o);
 	if (count == 1 && partial) /* the rest of the sum is added when the buffer leaves */
 		put16(want.b + 40, fold(add(17 + get16(want.b + 38), want.b + 26, 8)));
-	good &= o.verdict == (count == 1 ? TC_ACT_REDIRECT : TC_ACT_UNSPEC) &&
-		same(&o.out, &want) && o.sent == sent + (count == 1);
+	good &= o.verdict == (count == 1 ? TC_ACT_REDIRECT : TC_ACT_UNSPEC) && same(&o.out, &want) &&
+		o.sent == sent + (count == 1);
 	if (!good) {
-		printf("# block after %u, blksize %u, size %u, verdict %d, frame", sent,
-		       t->is.blksize, t->content->size, o.verdict);
+		printf("# block after %u, blksize %u, size %u, verdict %d, frame", sent, t->is.blksize,
+		       t->content->size, o.verdict);
 		for (uint32_t i = 0; i < in->length && i < 64; i++)
 			printf(" %02x", in->b[i]);
 		printf("\n");
@@ -230,9 +220,8 @@ static void test_tftp_fastpath_answers_every_block(void)
 	static const struct {
 		uint32_t size;
 		uint16_t blksize;
-	} cases[] = {{100000, 512}, {100000, 1468}, {99996, 1432}, {51200, 1024},
-		     {51213, 1024}, {51214, 1024},  {13, 512},     {14, 512},
-		     {0, 512},      {30000, 2048},  {20000, 16},   {14336, 512}};
+	} cases[] = {{100000, 512}, {100000, 1468}, {99996, 1432}, {51200, 1024}, {51213, 1024}, {51214, 1024},
+		     {13, 512},     {14, 512},      {0, 512},      {30000, 2048}, {20000, 16},   {14336, 512}};
 	struct transfer t;
 	struct content c;
 	struct frame ack;
@@ -314,8 +303,7 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 
 	content_make(&c, 100000);
 	transfer_start(&t, &c, 512, 1);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
-	     tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
 		int pass = tier == TFTP_FASTPATH_TIER_XDP ? XDP_PASS : TC_ACT_UNSPEC;
 		uint64_t last, now;
 
@@ -328,16 +316,14 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 		CU_ASSERT(last > 1); /* the time of sending was noted */
 		opts.data_size_in = duplicate.length;
 		opts.data_size_out = sizeof(o.out.b);
-		CU_ASSERT_EQUAL(
-			bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+		CU_ASSERT_EQUAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
 		CU_ASSERT_EQUAL((int)opts.retval, pass);
 		CU_ASSERT_EQUAL(tftp_fastpath_session_peek(fastpath, t.session, NULL), 8);
 		/* Paused: not even the right one. */
 		CU_ASSERT_EQUAL(tftp_fastpath_session_pause(fastpath, t.session, NULL), 8);
 		make_ack(&ack, 8);
 		opts.data_size_out = sizeof(o.out.b);
-		CU_ASSERT_EQUAL(
-			bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+		CU_ASSERT_EQUAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
 		CU_ASSERT_EQUAL((int)opts.retval, pass);
 		CU_ASSERT_EQUAL(tftp_fastpath_session_peek(fastpath, t.session, NULL), 8);
 		run(tier, &t, 8, &ack, &o);
@@ -357,13 +343,10 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 	}
 	tftp_fastpath_session_remove(fastpath, t.session);
 	make_ack(&ack, 9);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
-	     tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
 		opts.data_size_out = sizeof(o.out.b);
-		CU_ASSERT_EQUAL(
-			bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
-		CU_ASSERT_EQUAL((int)opts.retval,
-				tier == TFTP_FASTPATH_TIER_XDP ? XDP_PASS : TC_ACT_UNSPEC);
+		CU_ASSERT_EQUAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
+		CU_ASSERT_EQUAL((int)opts.retval, tier == TFTP_FASTPATH_TIER_XDP ? XDP_PASS : TC_ACT_UNSPEC);
 	}
 	content_free(&c);
 }
@@ -371,8 +354,7 @@ static void test_tftp_fastpath_passes_what_is_paused_removed_or_stale(void)
 /* What left by the loopback: clones are really sent, also in a test run. */
 static int listen_outgoing(void)
 {
-	struct sockaddr_ll any = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = LOOPBACK};
+	struct sockaddr_ll any = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = LOOPBACK};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
 
 	CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
@@ -438,10 +420,8 @@ static void test_tftp_fastpath_sends_windows_by_tc(void)
 /* As an option: no UDP checksum at all, which RFC 768 writes as 0. */
 static void test_tftp_fastpath_zero_checksums(void)
 {
-	const struct tftp_fastpath_config config = {.mode = TFTP_FASTPATH_AUTO,
-						    .memory = 1 << 20,
-						    .sessions_max = 1,
-						    .zero_checksums = true};
+	const struct tftp_fastpath_config config = {
+		.mode = TFTP_FASTPATH_AUTO, .memory = 1 << 20, .sessions_max = 1, .zero_checksums = true};
 	struct tftp_fastpath *real = fastpath;
 	struct frame ack, want;
 	struct transfer t;
@@ -455,8 +435,7 @@ static void test_tftp_fastpath_zero_checksums(void)
 	make_ack(&ack, 0);
 	make_data(&want, &t, 1, &ack);
 	put16(want.b + 40, 0);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
-	     tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
 		run(tier, &t, 0, &ack, &o);
 		CU_ASSERT(same(&o.out, &want));
 	}
@@ -478,8 +457,7 @@ static void test_tftp_fastpath_counts_by_path(void)
 	transfer_start(&t, &c, 512, 1);
 	tftp_fastpath_stats(fastpath, &before);
 	CU_ASSERT_EQUAL(before.sessions, 1);
-	CU_ASSERT(before.files >= 1 && before.memory_used >= 1000 &&
-		  before.memory_used <= before.memory);
+	CU_ASSERT(before.files >= 1 && before.memory_used >= 1000 && before.memory_used <= before.memory);
 	make_ack(&ack, 0);
 	run(TFTP_FASTPATH_TIER_XDP, &t, 0, &ack, &o);
 	make_ack(&ack, 1);
@@ -521,16 +499,15 @@ struct race {
 static bool race_ack(const struct race *race, uint32_t sent)
 {
 	struct frame ack, out;
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = ack.b, .data_out = out.b,
-		    .data_size_out = sizeof(out.b), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = ack.b, .data_out = out.b, .data_size_out = sizeof(out.b),
+		    .repeat = 1);
 
 	headers(&ack, CLIENT, SERVER, CLIENT_PORT, SERVER_PORT, 4, (uint16_t)sent, 0);
 	seal(&ack);
 	opts.data_size_in = ack.length;
 	if (bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, race->tier), &opts))
 		return false;
-	return opts.retval ==
-	       (uint32_t)(race->tier == TFTP_FASTPATH_TIER_XDP ? XDP_TX : TC_ACT_REDIRECT);
+	return opts.retval == (uint32_t)(race->tier == TFTP_FASTPATH_TIER_XDP ? XDP_TX : TC_ACT_REDIRECT);
 }
 
 static void *race_second(void *arg)
@@ -543,8 +520,7 @@ static void *race_second(void *arg)
 
 		pthread_barrier_wait(&race->barrier);
 		if (race->pause)
-			race->paused_at =
-				tftp_fastpath_session_pause(fastpath, race->t->session, NULL);
+			race->paused_at = tftp_fastpath_session_pause(fastpath, race->t->session, NULL);
 		else
 			race->answered[1] = race_ack(race, sent);
 		pthread_barrier_wait(&race->barrier);
@@ -583,14 +559,13 @@ static void test_tftp_fastpath_one_of_two_equal_acks_is_answered(void)
 
 	content_make(&c, 60000);
 	transfer_start(&t, &c, 512, 1);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
-	     tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
 		struct race race = {.tier = tier, .t = &t};
 
 		race_run(&race);
 		CU_ASSERT_EQUAL(race.wrong, 0);
-		printf("# %s: the other one was first %u times of %u\n",
-		       tftp_fastpath_tier_name(tier), race.lost, races());
+		printf("# %s: the other one was first %u times of %u\n", tftp_fastpath_tier_name(tier), race.lost,
+		       races());
 	}
 	tftp_fastpath_session_remove(fastpath, t.session);
 	content_free(&c);
@@ -603,14 +578,12 @@ static void test_tftp_fastpath_pause_knows_what_was_sent(void)
 
 	content_make(&c, 60000);
 	transfer_start(&t, &c, 512, 1);
-	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP;
-	     tier++) {
+	for (enum tftp_fastpath_tier tier = TFTP_FASTPATH_TIER_TC; tier <= TFTP_FASTPATH_TIER_XDP; tier++) {
 		struct race race = {.tier = tier, .t = &t, .pause = true};
 
 		race_run(&race);
 		CU_ASSERT_EQUAL(race.wrong, 0);
-		printf("# %s: paused first %u times of %u\n", tftp_fastpath_tier_name(tier),
-		       race.lost, races());
+		printf("# %s: paused first %u times of %u\n", tftp_fastpath_tier_name(tier), race.lost, races());
 	}
 	tftp_fastpath_session_remove(fastpath, t.session);
 	content_free(&c);
@@ -667,12 +640,12 @@ static void test_tftp_fastpath_table_of_sessions_is_bounded(void)
 	tftp_fastpath_session_remove(fastpath, t.session);
 	/* A slot that was just given back may still be read by a program: it is not used at once.
 	 */
-	t.is.now = tftp_fastpath_clock() - SECOND / 2; /* the caller's clock may be late */
+	t.is.now = clock_monotonic_ns() - SECOND / 2; /* the caller's clock may be late */
 	for (; n < 300 && tftp_fastpath_session_add(fastpath, &t.is, c.file, &session[n]) == 0; n++)
 		t.is.client_port++;
 	CU_ASSERT(n < 256);
 	CU_ASSERT_EQUAL(tftp_fastpath_session_add(fastpath, &t.is, c.file, &session[n]), -ENOSPC);
-	t.is.now = tftp_fastpath_clock() + 10 * SECOND;
+	t.is.now = clock_monotonic_ns() + 10 * SECOND;
 	CU_ASSERT_EQUAL(tftp_fastpath_session_add(fastpath, &t.is, c.file, &session[n++]), 0);
 	while (n)
 		tftp_fastpath_session_remove(fastpath, session[--n]);
@@ -694,13 +667,11 @@ int main(int argc, char **argv)
 		UNIT(test_tftp_fastpath_refuses_what_it_cannot_do),
 		UNIT(test_tftp_fastpath_table_of_sessions_is_bounded),
 	};
-	const struct tftp_fastpath_config config = {
-		.mode = TFTP_FASTPATH_AUTO, .memory = MEMORY, .sessions_max = 256};
+	const struct tftp_fastpath_config config = {.mode = TFTP_FASTPATH_AUTO, .memory = MEMORY, .sessions_max = 256};
 	struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	int r, s;
 
-	if (unshare(CLONE_NEWNET) || (s = socket(AF_INET, SOCK_DGRAM, 0)) < 0 ||
-	    ioctl(s, SIOCSIFFLAGS, &up)) {
+	if (unshare(CLONE_NEWNET) || (s = socket(AF_INET, SOCK_DGRAM, 0)) < 0 || ioctl(s, SIOCSIFFLAGS, &up)) {
 		printf("1..0 # SKIP network namespaces cannot be made: %s\n", strerror(errno));
 		return 77;
 	}

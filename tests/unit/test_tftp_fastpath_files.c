@@ -6,8 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/tftp_fastpath.h"
-#include "daemon/tftp_fastpath_files.h"
+#include "daemon/core/clock.h"
+#include "daemon/tftp/fastpath.h"
+#include "daemon/tftp/fastpath_files.h"
 #include "tests/unit/unit.h"
 
 #define CHUNKS 8
@@ -52,7 +53,7 @@ static uint64_t later(void)
 {
 	static uint64_t seconds;
 
-	return tftp_fastpath_clock() + (seconds += 10) * SECOND;
+	return clock_monotonic_ns() + (seconds += 10) * SECOND;
 }
 
 static struct tftp_fastpath_file *get_loaded(int fd)
@@ -97,14 +98,10 @@ static void test_tftp_fastpath_files_hold_each_block_whole_with_its_sum(void)
 		file = get_loaded(fd);
 		for (unsigned int b = 0; b < sizeof(blksizes) / sizeof(blksizes[0]); b++)
 			for (uint32_t offset = 0; offset <= sizes[s]; offset += blksizes[b]) {
-				uint32_t length = sizes[s] - offset < blksizes[b]
-							  ? sizes[s] - offset
-							  : blksizes[b];
+				uint32_t length = sizes[s] - offset < blksizes[b] ? sizes[s] - offset : blksizes[b];
 				uint32_t at = offset % TFTP_STRIDE;
-				const struct tftp_chunk *c =
-					&memory[file->first_chunk + offset / TFTP_STRIDE];
-				uint16_t from = c->sums[at / 4],
-					 to = c->sums[(at + length + 3) / 4];
+				const struct tftp_chunk *c = &memory[file->first_chunk + offset / TFTP_STRIDE];
+				uint16_t from = c->sums[at / 4], to = c->sums[(at + length + 3) / 4];
 				uint32_t sum = tftp_shared_fold((uint64_t)to + 0xffff - from);
 
 				CU_ASSERT_FATAL(offset / TFTP_STRIDE < file->chunks);
@@ -158,13 +155,12 @@ static void test_tftp_fastpath_files_changed_one_is_a_new_generation(void)
 	new = get_loaded(fd);
 	CU_ASSERT_PTR_NOT_EQUAL(old, new);
 	CU_ASSERT_NOT_EQUAL(old->first_chunk, new->first_chunk);
-	CU_ASSERT(!memcmp(memory[old->first_chunk].data, bytes,
-			  1000)); /* for those who began with it */
+	CU_ASSERT(!memcmp(memory[old->first_chunk].data, bytes, 1000)); /* for those who began with it */
 	CU_ASSERT(!memcmp(memory[new->first_chunk].data, "changed", 7));
 	tftp_files_tick(&files, later());
 	CU_ASSERT_EQUAL(files.files, 2); /* still in use */
 	tftp_fastpath_file_put(old);
-	tftp_files_tick(&files, tftp_fastpath_clock());
+	tftp_files_tick(&files, clock_monotonic_ns());
 	CU_ASSERT_EQUAL(files.files, 2); /* and then it rests for a while */
 	tftp_files_tick(&files, later());
 	CU_ASSERT_EQUAL(files.files, 1);
@@ -236,8 +232,7 @@ static void test_tftp_fastpath_files_loading_goes_on_where_it_stopped(void)
 	CU_ASSERT_EQUAL(r, 0);
 	CU_ASSERT(steps > 1 && steps < 6);
 	for (uint32_t i = 0; i < 5; i++)
-		CU_ASSERT(!memcmp(memory[file->first_chunk + i].data, bytes + i * TFTP_STRIDE,
-				  TFTP_STRIDE));
+		CU_ASSERT(!memcmp(memory[file->first_chunk + i].data, bytes + i * TFTP_STRIDE, TFTP_STRIDE));
 	tftp_fastpath_file_put(file);
 	close(fd);
 	free(bytes);
@@ -262,7 +257,7 @@ static void test_tftp_fastpath_files_oldest_unused_goes_first(void)
 	tftp_fastpath_file_put(file[2]);
 	tftp_fastpath_file_put(file[1]);
 	/* Just put back: a program may still read it. */
-	CU_ASSERT_EQUAL(tftp_files_get(&files, fd[4], tftp_fastpath_clock(), &file[4]), -ENOSPC);
+	CU_ASSERT_EQUAL(tftp_files_get(&files, fd[4], clock_monotonic_ns(), &file[4]), -ENOSPC);
 	CU_ASSERT_EQUAL(tftp_files_get(&files, fd[4], later(), &file[4]), 0);
 	CU_ASSERT_EQUAL(files.evicted, 1);
 	CU_ASSERT_EQUAL(file[4]->first_chunk, 4); /* where file 2 was, which was put back first */

@@ -21,12 +21,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/boot.h"
-#include "daemon/catalogue.h"
-#include "daemon/log.h"
-#include "daemon/store.h"
-#include "daemon/tftp_fastpath.h"
-#include "daemon/tftp_server.h"
+#include "daemon/boot/boot.h"
+#include "daemon/catalogue/catalogue.h"
+#include "daemon/core/log.h"
+#include "daemon/state/state.h"
+#include "daemon/tftp/fastpath.h"
+#include "daemon/tftp/server.h"
 #include "tests/unit/tftp_frames.h"
 #include "tests/unit/unit.h"
 
@@ -64,8 +64,8 @@ static void pump(void)
 /* Its UDP checksum is what a local sender leaves to the hardware: the sum of the pseudo header. */
 static bool is_partial(const struct frame *f)
 {
-	return f->length >= 46 && get16(f->b + 12) == 0x0800 && f->b[14] == 0x45 &&
-	       f->b[23] == 17 && get16(f->b + 40) == fold(add(17 + get16(f->b + 38), f->b + 26, 8));
+	return f->length >= 46 && get16(f->b + 12) == 0x0800 && f->b[14] == 0x45 && f->b[23] == 17 &&
+	       get16(f->b + 40) == fold(add(17 + get16(f->b + 38), f->b + 26, 8));
 }
 
 static void put_frame(const struct frame *f)
@@ -96,12 +96,11 @@ static bool next_sent(struct frame *f, uint16_t port)
 	socklen_t n = sizeof(from);
 	ssize_t got;
 
-	while ((got = recvfrom(watch, f->b, sizeof(f->b), MSG_DONTWAIT, (struct sockaddr *)&from,
-			       &n)) > 0) {
+	while ((got = recvfrom(watch, f->b, sizeof(f->b), MSG_DONTWAIT, (struct sockaddr *)&from, &n)) > 0) {
 		n = sizeof(from);
 		f->length = (uint32_t)got;
-		if (from.sll_pkttype == PACKET_OUTGOING && got >= 44 &&
-		    get16(f->b + 12) == 0x0800 && f->b[23] == 17 && get16(f->b + 36) == port)
+		if (from.sll_pkttype == PACKET_OUTGOING && got >= 44 && get16(f->b + 12) == 0x0800 && f->b[23] == 17 &&
+		    get16(f->b + 36) == port)
 			return true;
 	}
 	return false;
@@ -171,11 +170,8 @@ static bool await(struct frame *f)
 
 static void begin(uint16_t blksize)
 {
-	struct tftp_fastpath_transfer transfer = {.client = CLIENT,
-						  .server = SERVER,
-						  .ifindex = LOOPBACK,
-						  .blksize = blksize,
-						  .windowsize = 1};
+	struct tftp_fastpath_transfer transfer = {
+		.client = CLIENT, .server = SERVER, .ifindex = LOOPBACK, .blksize = blksize, .windowsize = 1};
 	struct frame f;
 
 	now.client_port++;
@@ -188,8 +184,7 @@ static void begin(uint16_t blksize)
 	transfer.client_port = now.client_port;
 	transfer.server_port = now.server_port;
 	transfer.now = UINT64_MAX / 2; /* slots have rested */
-	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_session_add(fastpath, &transfer, file, &now.session),
-			      0);
+	CU_ASSERT_EQUAL_FATAL(tftp_fastpath_session_add(fastpath, &transfer, file, &now.session), 0);
 }
 
 static void hang_up(void)
@@ -219,13 +214,12 @@ static void make_ack(struct frame *f, uint32_t block)
 /* What a program answers: true and the frame. */
 static bool program_answers(enum tftp_fastpath_tier tier, const struct frame *in, struct frame *ret)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length,
-		    .data_out = ret->b, .data_size_out = sizeof(ret->b), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->b, .data_size_in = in->length, .data_out = ret->b,
+		    .data_size_out = sizeof(ret->b), .repeat = 1);
 
 	tftp_fastpath_session_pause(fastpath, now.session, NULL);
 	tftp_fastpath_session_resume(fastpath, now.session, now.sent, 1);
-	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts),
-			      0);
+	CU_ASSERT_EQUAL_FATAL(bpf_prog_test_run_opts(tftp_fastpath_program(fastpath, tier), &opts), 0);
 	ret->length = opts.data_size_out;
 	return opts.retval == (uint32_t)(tier == TFTP_FASTPATH_TIER_XDP ? XDP_TX : TC_ACT_REDIRECT);
 }
@@ -254,8 +248,7 @@ static bool compare(const struct frame *in, struct tally *tally)
 	alive = settled();
 	while (next_sent(&sent, now.client_port)) {
 		/* A block again is the time-out's doing. */
-		if (get16(sent.b + 42) == 3 && get16(sent.b + 44) == (uint16_t)(now.sent + 1) &&
-		    !replied) {
+		if (get16(sent.b + 42) == 3 && get16(sent.b + 44) == (uint16_t)(now.sent + 1) && !replied) {
 			replied = true;
 			for (int i = 0; i < 2; i++)
 				wrong += answers[i] && !same_datagram(&by[i], &sent);
@@ -264,9 +257,8 @@ static bool compare(const struct frame *in, struct tally *tally)
 	wrong += answers[0] != answers[1];
 	wrong += answers[0] && !replied;
 	if (wrong) {
-		printf("# after block %u, tc %s, XDP %s, user space %s:", now.sent,
-		       answers[0] ? "answers" : "passes", answers[1] ? "answers" : "passes",
-		       replied ? "answers" : "does not");
+		printf("# after block %u, tc %s, XDP %s, user space %s:", now.sent, answers[0] ? "answers" : "passes",
+		       answers[1] ? "answers" : "passes", replied ? "answers" : "does not");
 		for (uint32_t i = 0; i < in->length && i < 64; i++)
 			printf(" %02x", in->b[i]);
 		printf("\n");
@@ -449,7 +441,7 @@ static void test_tftp_fastpath_user_tagged_frame_is_not_the_programs(void)
 	CU_ASSERT(settled());
 	CU_ASSERT_EQUAL(blocks(TFTP_PATH_TC), by_kernel);
 	CU_ASSERT_EQUAL(blocks(TFTP_PATH_USER), by_server); /* no interface has VLAN 5 */
-	tagged.b[15] = 0; /* a priority and no VLAN: it is the server's */
+	tagged.b[15] = 0;                                   /* a priority and no VLAN: it is the server's */
 	put_frame(&tagged);
 	CU_ASSERT(await(&f) && is_block(&f, now.sent + 1));
 	CU_ASSERT_EQUAL(blocks(TFTP_PATH_TC), by_kernel);
@@ -462,9 +454,8 @@ static void test_tftp_fastpath_user_tagged_frame_is_not_the_programs(void)
 
 static int packet_socket(const char *name)
 {
-	struct sockaddr_ll at = {.sll_family = AF_PACKET,
-				 .sll_protocol = htons(ETH_P_ALL),
-				 .sll_ifindex = (int)if_nametoindex(name)};
+	struct sockaddr_ll at = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(name)};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)), size = 8 << 20;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
@@ -482,8 +473,7 @@ static int make_network(void)
 	memcpy(server_mac, "\x02\0\0\0\0\x01", 6);
 	inject = packet_socket("v1");
 	watch = packet_socket("v0");
-	if (inject < 0 || watch < 0 ||
-	    setsockopt(inject, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))
+	if (inject < 0 || watch < 0 || setsockopt(inject, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))
 		return -1;
 	return 0;
 }
@@ -507,8 +497,7 @@ static int make_files(void)
 		content[i] = (uint8_t)rnd(256);
 	snprintf(path, sizeof(path), "%s/file", folder);
 	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-	if (fd < 0 || write(fd, content, SIZE) != SIZE ||
-	    tftp_fastpath_file_get(fastpath, fd, 0, &file) < 0)
+	if (fd < 0 || write(fd, content, SIZE) != SIZE || tftp_fastpath_file_get(fastpath, fd, 0, &file) < 0)
 		return -1;
 	while (tftp_fastpath_file_load(file, SIZE) > 0)
 		;
@@ -524,10 +513,11 @@ static int make_files(void)
 
 static int make_server(void)
 {
-	char path[256], error[256];
+	struct sentence error = {""};
+	char path[256];
 	struct catalogue *catalogue;
 	struct netif *netif;
-	struct store *store;
+	struct state *state;
 	struct boot *boot;
 	int r;
 
@@ -540,11 +530,11 @@ static int make_server(void)
 		r = netif_new(&netif, loop);
 	snprintf(path, sizeof(path), "%s/db", folder);
 	if (!r)
-		r = store_new(&store, path, error);
+		r = state_new(&state, path, &error);
 	if (!r)
-		r = catalogue_new(&catalogue, store);
+		r = catalogue_new(&catalogue, state, NULL);
 	if (!r)
-		r = boot_new(&boot, loop, config, store, catalogue, NULL);
+		r = boot_new(&boot, loop, config, state, catalogue, NULL);
 	if (!r)
 		r = tftp_server_new(&server, loop, netif, config, boot);
 	return r;
@@ -558,8 +548,7 @@ int main(int argc, char **argv)
 		UNIT(test_tftp_fastpath_user_clock_knows_what_the_kernel_sent),
 		UNIT(test_tftp_fastpath_user_tagged_frame_is_not_the_programs),
 	};
-	const struct tftp_fastpath_config fast = {
-		.mode = TFTP_FASTPATH_AUTO, .memory = 2 << 20, .sessions_max = 256};
+	const struct tftp_fastpath_config fast = {.mode = TFTP_FASTPATH_AUTO, .memory = 2 << 20, .sessions_max = 256};
 	char command[64];
 	int r;
 
@@ -573,8 +562,7 @@ int main(int argc, char **argv)
 		printf("1..0 # SKIP BPF programs may not be loaded here\n");
 		return 77;
 	}
-	if (r < 0 || tftp_fastpath_attach(fastpath, LOOPBACK) < 0 || make_files() ||
-	    make_server()) {
+	if (r < 0 || tftp_fastpath_attach(fastpath, LOOPBACK) < 0 || make_files() || make_server()) {
 		printf("not ok - the stage cannot be set: %s\n", strerror(errno));
 		return 1;
 	}

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The limits of the TFTP server (docs/network-limits.md): who makes way when there are too many transfers, how often a block
- * is sent again, how large blocks may be, how many strangers are answered. What would be sent is counted; nothing leaves.
+ * The limits of the TFTP server (docs/network-limits.md): who makes way when there are too many transfers, how often a
+ * block is sent again, how large blocks may be, how many strangers are answered. What would be sent is counted; nothing
+ * leaves.
  */
 #include "tests/unit/unit.h"
 
 #include <stdlib.h>
 
-#include "daemon/loop.h"
-#include "daemon/netif.h"
+#include "daemon/core/loop.h"
+#include "daemon/core/netif.h"
 #include "tcmu-handler/image/bytes.h"
 #include "tests/unit/tftp_rig.h"
 
-#define US	 0x7f000001u
-#define CLIENT	 0x7f010000u
+#define US       0x7f000001u
+#define CLIENT   0x7f010000u
 #define SESSIONS 4u
 
 static struct config config;
@@ -22,12 +23,15 @@ static struct netif *netif;
 static unsigned int sent[8]; /* by opcode */
 static char root[] = "/tmp/bootwell-tftp.XXXXXX";
 
-void boot_script(struct boot *boot, uint32_t address, const uint8_t mac[6], uint32_t from, boot_script_fn done, void *arg)
+void boot_script(struct boot *boot, const struct boot_ask *ask, boot_script_fn done, void *arg)
 {
-	(void)boot, (void)address, (void)mac, (void)from;
+	(void)boot, (void)ask;
 	done(arg, "#!ipxe\n", 7);
 }
-void boot_tftp_started(struct boot *boot, uint32_t address, const char *file) { (void)boot, (void)address, (void)file; }
+void boot_tftp_started(struct boot *boot, uint32_t address, const char *file)
+{
+	(void)boot, (void)address, (void)file;
+}
 
 /* --- what would be sent ------------------------------------------------------------------------------------------- */
 static void caught(int fd, const struct msghdr *msg)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The codec of TFTP: requests and their options (RFC 1350, 2347 to 2349, 7440), answers, what is refused. */
 #include "tests/unit/unit.h"
 
 #include <errno.h>
 
-#include "daemon/tftp_packet.h"
+#include "daemon/tftp/packet.h"
 
 #define PARSE(r, text) tftp_request_parse(r, text, sizeof(text) - 1)
 
@@ -11,7 +12,12 @@ static void test_tftp_request_with_options(void)
 {
 	struct tftp_request r;
 
-	CU_ASSERT_EQUAL(PARSE(&r, "\0\1snponly.efi\0octet\0tsize\0" "0\0blksize\0" "1468\0WindowSize\0" "4\0timeout\0" "5\0"), 0);
+	CU_ASSERT_EQUAL(PARSE(&r, "\0\1snponly.efi\0octet\0tsize\0"
+				  "0\0blksize\0"
+				  "1468\0WindowSize\0"
+				  "4\0timeout\0"
+				  "5\0"),
+			0);
 	CU_ASSERT(!r.write && !r.netascii);
 	CU_ASSERT_STRING_EQUAL(r.name, "snponly.efi");
 	CU_ASSERT(r.has_tsize && r.has_blksize && r.has_windowsize && r.has_timeout);
@@ -26,13 +32,26 @@ static void test_tftp_request_ignores_options_out_of_range(void)
 {
 	struct tftp_request r;
 
-	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0" "7\0windowsize\0" "0\0timeout\0" "256\0"), 0);
+	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0"
+				  "7\0windowsize\0"
+				  "0\0timeout\0"
+				  "256\0"),
+			0);
 	CU_ASSERT(!r.has_blksize && !r.has_windowsize && !r.has_timeout);
-	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0" "-8\0blksize\0" "512x\0blksize\0\0blksize\0" "99999999999\0"), 0);
+	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0"
+				  "-8\0blksize\0"
+				  "512x\0blksize\0\0blksize\0"
+				  "99999999999\0"),
+			0);
 	CU_ASSERT(!r.has_blksize);
-	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0" "600\0blksize\0" "700\0nonsense\0yes\0"), 0);
+	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0"
+				  "600\0blksize\0"
+				  "700\0nonsense\0yes\0"),
+			0);
 	CU_ASSERT(r.has_blksize && r.blksize == 600); /* the first one counts */
-	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0" "600"), 0); /* no end: no option */
+	CU_ASSERT_EQUAL(PARSE(&r, "\0\1x\0octet\0blksize\0"
+				  "600"),
+			0); /* no end: no option */
 	CU_ASSERT(!r.has_blksize);
 }
 
@@ -77,15 +96,29 @@ static void test_tftp_options_lower_never_raise_answer_only_what_was_asked(void)
 	uint8_t oack[TFTP_OACK_MAX];
 	size_t n;
 
-	PARSE(&r, "\0\1x\0octet\0BLKSIZE\0" "9000\0windowsize\0" "100\0");
+	PARSE(&r, "\0\1x\0octet\0BLKSIZE\0"
+		  "9000\0windowsize\0"
+		  "100\0");
 	tftp_options_grant(&o, &r, 1468, 64, 5);
 	n = tftp_oack_write(oack, &o);
 	CU_ASSERT_EQUAL(n, 2 + 8 + 5 + 11 + 3);
-	CU_ASSERT(!memcmp(oack, "\0\6blksize\0" "1468\0windowsize\0" "64\0", n));
-	PARSE(&r, "\0\1x\0octet\0blksize\0" "500\0tsize\0" "0\0timeout\0" "9\0");
+	CU_ASSERT(!memcmp(oack,
+			  "\0\6blksize\0"
+			  "1468\0windowsize\0"
+			  "64\0",
+			  n));
+	PARSE(&r, "\0\1x\0octet\0blksize\0"
+		  "500\0tsize\0"
+		  "0\0timeout\0"
+		  "9\0");
 	tftp_options_grant(&o, &r, 1468, 64, 12345678901234ull);
 	n = tftp_oack_write(oack, &o);
-	CU_ASSERT(!memcmp(oack, "\0\6blksize\0" "500\0tsize\0" "12345678901234\0timeout\0" "9\0", n));
+	CU_ASSERT(!memcmp(oack,
+			  "\0\6blksize\0"
+			  "500\0tsize\0"
+			  "12345678901234\0timeout\0"
+			  "9\0",
+			  n));
 	CU_ASSERT_EQUAL(o.windowsize_value, 1);
 	PARSE(&r, "\0\1x\0octet\0");
 	tftp_options_grant(&o, &r, 1468, 64, 5);

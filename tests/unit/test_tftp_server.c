@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The server on loopback, in a thread of its own, against a client that does what real ones do, and worse. Time-outs are
- * waited for, never measured. boot_script() and boot_tftp_started() are this file's.
+ * The server on loopback, in a thread of its own, against a client that does what real ones do, and worse. Time-outs
+ * are waited for, never measured. boot_script() and boot_tftp_started() are this file's.
  */
 #include "tests/unit/unit.h"
 
@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/tftp_server.h"
+#include "daemon/tftp/server.h"
 #include "tcmu-handler/image/bytes.h"
 
 #define PORT 20069
@@ -28,9 +28,9 @@ static boot_script_fn script_done;
 static void *script_arg;
 static _Atomic int scripts, started;
 
-void boot_script(struct boot *boot, uint32_t address, const uint8_t mac[6], uint32_t from, boot_script_fn done, void *arg)
+void boot_script(struct boot *boot, const struct boot_ask *ask, boot_script_fn done, void *arg)
 {
-	(void)boot, (void)address, (void)mac, (void)from;
+	(void)boot, (void)ask;
 	script_done = done;
 	script_arg = arg;
 	scripts++;
@@ -47,7 +47,8 @@ static void *serve(void *arg)
 	struct netif *netif;
 
 	(void)arg;
-	if (loop_new(&loop) < 0 || netif_new(&netif, loop) < 0 || tftp_server_new(&server, loop, netif, &config, NULL) < 0)
+	if (loop_new(&loop) < 0 || netif_new(&netif, loop) < 0 ||
+	    tftp_server_new(&server, loop, netif, &config, NULL) < 0)
 		abort();
 	pthread_barrier_wait(&ready);
 	loop_run(loop);
@@ -121,7 +122,8 @@ static void client_open(struct client *c, int seconds)
 
 static void ask(const struct client *c, const void *request, size_t length)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
 	if (sendto(c->fd, request, length, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 		abort();
@@ -192,8 +194,12 @@ static void test_tftp_oack_then_data(void)
 	struct client c;
 
 	client_open(&c, 10);
-	ASK(&c, "\0\1f1469\0octet\0blksize\0" "1468\0tsize\0" "0\0");
-	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "blksize\0" "1468\0tsize\0" "1469\0"));
+	ASK(&c, "\0\1f1469\0octet\0blksize\0"
+		"1468\0tsize\0"
+		"0\0");
+	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "blksize\0"
+						"1468\0tsize\0"
+						"1469\0"));
 	CU_ASSERT_NOT_EQUAL(ntohs(c.peer.sin_port), PORT); /* a port of its own */
 	say(&c, 4, 0);
 	CU_ASSERT_FATAL(hear(&c) && is(&c, 3, 1));
@@ -232,9 +238,12 @@ static void test_tftp_silence_is_answered_by_the_same_block(void)
 	uint64_t before = stats().retransmits;
 
 	client_open(&c, 10);
-	ASK(&c, "\0\1big\0octet\0timeout\0" "1\0");
-	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "timeout\0" "1\0"));
-	CU_ASSERT(hear(&c) && IS_OACK(&c, "timeout\0" "1\0"));
+	ASK(&c, "\0\1big\0octet\0timeout\0"
+		"1\0");
+	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "timeout\0"
+						"1\0"));
+	CU_ASSERT(hear(&c) && IS_OACK(&c, "timeout\0"
+					  "1\0"));
 	say(&c, 4, 0);
 	CU_ASSERT(hear(&c) && is(&c, 3, 1));
 	CU_ASSERT(hear(&c) && is(&c, 3, 1));
@@ -253,7 +262,8 @@ static void test_tftp_unanswered_request_is_no_amplifier(void)
 	uint64_t before = stats().timed_out;
 
 	client_open(&c, 10);
-	ASK(&c, "\0\1big\0octet\0timeout\0" "1\0");
+	ASK(&c, "\0\1big\0octet\0timeout\0"
+		"1\0");
 	while (heard < 20 && hear(&c) && stats().timed_out == before)
 		if (++heard > 4)
 			break;
@@ -270,14 +280,20 @@ static void test_tftp_edk2_asks_for_the_size_and_hangs_up(void)
 
 	client_open(&c, 10);
 	client_open(&d, 10);
-	ASK(&c, "\0\1big\0octet\0tsize\0" "0\0blksize\0" "1468\0");
+	ASK(&c, "\0\1big\0octet\0tsize\0"
+		"0\0blksize\0"
+		"1468\0");
 	CU_ASSERT_FATAL(hear(&c) && be16_at(c.data) == 6);
 	say(&c, 5, 8);
 	wait_for_no_session();
 	CU_ASSERT_EQUAL(stats().probed, before.probed + 1);
 	CU_ASSERT_EQUAL(stats().aborted, before.aborted);
-	ASK(&d, "\0\1f1469\0octet\0blksize\0" "1468\0windowsize\0" "4\0");
-	CU_ASSERT_FATAL(hear(&d) && IS_OACK(&d, "blksize\0" "1468\0windowsize\0" "4\0"));
+	ASK(&d, "\0\1f1469\0octet\0blksize\0"
+		"1468\0windowsize\0"
+		"4\0");
+	CU_ASSERT_FATAL(hear(&d) && IS_OACK(&d, "blksize\0"
+						"1468\0windowsize\0"
+						"4\0"));
 	say(&d, 4, 0);
 	CU_ASSERT(hear(&d) && is(&d, 3, 1));
 	CU_ASSERT(hear(&d) && is(&d, 3, 2));
@@ -293,8 +309,10 @@ static void test_tftp_window_rolls_back_once_for_each_value(void)
 	struct client c;
 
 	client_open(&c, 10);
-	ASK(&c, "\0\1big\0octet\0windowsize\0" "4\0");
-	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "windowsize\0" "4\0"));
+	ASK(&c, "\0\1big\0octet\0windowsize\0"
+		"4\0");
+	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "windowsize\0"
+						"4\0"));
 	say(&c, 4, 0);
 	for (uint16_t block = 1; block <= 4; block++)
 		CU_ASSERT(hear(&c) && is(&c, 3, block));
@@ -344,11 +362,13 @@ static void test_tftp_same_request_again(void)
 	struct sockaddr_in first;
 
 	client_open(&c, 10);
-	ASK(&c, "\0\1big\0octet\0tsize\0" "0\0");
+	ASK(&c, "\0\1big\0octet\0tsize\0"
+		"0\0");
 	CU_ASSERT_FATAL(hear(&c));
 	first = c.peer;
 	/* It did not hear us: the same transfer answers again. */
-	ASK(&c, "\0\1big\0octet\0tsize\0" "0\0");
+	ASK(&c, "\0\1big\0octet\0tsize\0"
+		"0\0");
 	CU_ASSERT(hear(&c) && be16_at(c.data) == 6);
 	CU_ASSERT_EQUAL(c.peer.sin_port, first.sin_port);
 	CU_ASSERT_EQUAL(stats().sessions, 1);
@@ -432,7 +452,9 @@ static size_t fetch_badly(uint8_t *to, size_t room, const char *request, size_t 
 
 static void test_tftp_block_numbers_wrap_past_65535(void)
 {
-	static const char request[] = "\0\1big\0octet\0blksize\0" "8\0windowsize\0" "64\0";
+	static const char request[] = "\0\1big\0octet\0blksize\0"
+				      "8\0windowsize\0"
+				      "64\0";
 	static uint8_t got[sizeof(content)];
 	size_t n = fetch_badly(got, sizeof(got), request, sizeof(request) - 1, 8, 64, 0);
 
@@ -443,7 +465,10 @@ static void test_tftp_block_numbers_wrap_past_65535(void)
 
 static void test_tftp_content_is_right_over_a_bad_line(void)
 {
-	static const char request[] = "\0\1big\0octet\0blksize\0" "1024\0timeout\0" "1\0windowsize\0" "8\0";
+	static const char request[] = "\0\1big\0octet\0blksize\0"
+				      "1024\0timeout\0"
+				      "1\0windowsize\0"
+				      "8\0";
 	static uint8_t got[sizeof(content)];
 	size_t n;
 
@@ -465,8 +490,10 @@ static void test_tftp_netascii(void)
 	CU_ASSERT_EQUAL(write(fd, "a\nb", 3), 3);
 	close(fd);
 	client_open(&c, 10);
-	ASK(&c, "\0\1text\0netascii\0tsize\0" "0\0");
-	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "tsize\0" "4\0"));
+	ASK(&c, "\0\1text\0netascii\0tsize\0"
+		"0\0");
+	CU_ASSERT_FATAL(hear(&c) && IS_OACK(&c, "tsize\0"
+						"4\0"));
 	say(&c, 4, 0);
 	CU_ASSERT_FATAL(hear(&c) && is(&c, 3, 1));
 	CU_ASSERT_EQUAL(c.length, 8);
@@ -528,7 +555,8 @@ static void test_tftp_file_cut_short_is_an_error_not_a_crash(void)
 
 	make_file("cut", 200000);
 	client_open(&c, 10);
-	ASK(&c, "\0\1cut\0octet\0blksize\0" "1024\0");
+	ASK(&c, "\0\1cut\0octet\0blksize\0"
+		"1024\0");
 	CU_ASSERT_FATAL(hear(&c) && be16_at(c.data) == 6);
 	snprintf(path, sizeof(path), "%s/cut", folder);
 	CU_ASSERT_EQUAL(truncate(path, 0), 0);
@@ -539,14 +567,16 @@ static void test_tftp_file_cut_short_is_an_error_not_a_crash(void)
 	close(c.fd);
 }
 
-/* Requests from ever new ports, none of them ever answered: the table stays within its bounds, and a real one gets in. */
+/* Requests from ever new ports, none of them ever answered: the table stays within its bounds, and a real one gets in.
+ */
 static void test_tftp_flood_of_requests_is_bounded(void)
 {
 	struct client c, d;
 
 	for (int i = 0; i < 200; i++) {
 		client_open(&c, 1);
-		ASK(&c, "\0\1big\0octet\0timeout\0" "1\0");
+		ASK(&c, "\0\1big\0octet\0timeout\0"
+			"1\0");
 		close(c.fd);
 	}
 	client_open(&d, 10);

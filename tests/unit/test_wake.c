@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The magic packet: a network card wakes up at nothing less than all of it. */
-#include "daemon/wake.h"
+#include "daemon/boot/wake.h"
 #include "tests/unit/unit.h"
 
 static void test_wake_packet_holds_the_mac_sixteen_times(void)

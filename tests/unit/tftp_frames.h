@@ -72,8 +72,8 @@ static inline void seal(struct frame *f)
 		put16(f->b + 40, 0xffff);
 }
 
-static inline void headers(struct frame *f, uint32_t from, uint32_t to, uint16_t from_port,
-			   uint16_t to_port, uint16_t opcode, uint16_t block, uint32_t data)
+static inline void headers(struct frame *f, uint32_t from, uint32_t to, uint16_t from_port, uint16_t to_port,
+			   uint16_t opcode, uint16_t block, uint32_t data)
 {
 	memset(f->b, 0, 46);
 	put16(f->b + 12, 0x0800);
@@ -103,8 +103,7 @@ static inline uint32_t rnd(uint32_t below)
 /* A change that makes the frame odd, on top of a good ACK. */
 static inline void spoil(struct frame *f, uint32_t sent)
 {
-	static const uint16_t interesting[] = {0,  1,  6,  12, 14, 16, 20, 22, 23,
-					       26, 30, 34, 36, 38, 40, 42, 44};
+	static const uint16_t interesting[] = {0, 1, 6, 12, 14, 16, 20, 22, 23, 26, 30, 34, 36, 38, 40, 42, 44};
 
 	switch (rnd(9)) {
 	case 0: /* any byte */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A TFTP server whose datagrams do not leave: what it would send comes to caught(), what it is to hear is made here. For a
- * program of one source file, which starts `tftp_rig_server` and has caught().
+ * A TFTP server whose datagrams do not leave: what it would send comes to caught(), what it is to hear is made here.
+ * For a program of one source file, which starts `tftp_rig_server` and has caught().
  */
 #ifndef BOOTWELL_TFTP_RIG_H
 #define BOOTWELL_TFTP_RIG_H
@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "daemon/tftp_private.h"
+#include "daemon/tftp/private.h"
 
 static struct tftp_server *tftp_rig_server;
 
@@ -57,7 +57,8 @@ ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct 
 /* A datagram at the server's port, which came in by interface 1 for the address `local`. */
 static inline void tftp_rig_ask(const struct sockaddr_in *from, uint32_t local, const uint8_t *data, size_t size)
 {
-	struct in_pktinfo info = {.ipi_ifindex = 1, .ipi_addr.s_addr = htonl(local), .ipi_spec_dst.s_addr = htonl(local)};
+	struct in_pktinfo info = {
+		.ipi_ifindex = 1, .ipi_addr.s_addr = htonl(local), .ipi_spec_dst.s_addr = htonl(local)};
 	union {
 		struct cmsghdr align;
 		uint8_t space[CMSG_SPACE(sizeof(info))];

@@ -23,9 +23,9 @@ struct unit_case {
 	CU_TestFunc run;
 };
 
-#define UNIT(f)                                                                                    \
-	{                                                                                          \
-		#f, f                                                                              \
+#define UNIT(f)                                                                                                        \
+	{                                                                                                              \
+#f, f                                                                                                  \
 	}
 
 /* The seed of this run: $SEED, or the clock; printed, so that a failure can be had again. */
@@ -80,18 +80,17 @@ static inline int unit_main(const struct unit_case *cases, size_t n, int argc, c
 		failed++;
 		printf("not ok - %s\n", cases[i].name);
 		for (; record; record = record->pNext)
-			printf("#   %s:%u: %s\n", record->strFileName, record->uiLineNumber,
-			       record->strCondition);
+			printf("#   %s:%u: %s\n", record->strFileName, record->uiLineNumber, record->strCondition);
 	}
 	CU_cleanup_registry();
 	return failed ? 1 : 0;
 }
 
-#define UNIT_MAIN(...)                                                                             \
-	int main(int argc, char **argv)                                                            \
-	{                                                                                          \
-		static const struct unit_case cases[] = {__VA_ARGS__};                             \
-		return unit_main(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);             \
+#define UNIT_MAIN(...)                                                                                                 \
+	int main(int argc, char **argv)                                                                                \
+	{                                                                                                              \
+		static const struct unit_case cases[] = {__VA_ARGS__};                                                 \
+		return unit_main(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);                                 \
 	}
 
 #endif

@@ -28,7 +28,55 @@ struct.pack_into('<I', head, 508, x)
 open(sys.argv[1], 'wb').write(bytes(head) + hbin)
 END
 }
+# stale FILE: as a registry file looks whose log Windows has not written out
+stale() {
+	python3 - "$1" <<'END'
+import struct, sys
+with open(sys.argv[1], 'r+b') as f:
+    head = bytearray(f.read(512))
+    struct.pack_into('<I', head, 4, struct.unpack_from('<I', head, 8)[0] + 1)
+    x = 0
+    for i in range(0, 508, 4):
+        x ^= struct.unpack_from('<I', head, i)[0]
+    struct.pack_into('<I', head, 508, x)
+    f.seek(0)
+    f.write(head)
+END
+}
 wide() { printf '%s' "$1" | iconv -t UTF-16LE | od -An -v -tx1 | tr -d ' \n' | sed 's/../&,/g'; }
+# hive_of FILE <TEXT: a registry file of keys and values, a line each: [KEY\\KEY], NAME=NUMBER, NAME=s:TEXT, NAME=m:TEXT|TEXT
+hive_of() {
+	hive "$1"
+	python3 -c '
+import sys
+made, keys, now = set(), [], None
+for line in sys.stdin:
+    line = line.strip()
+    if line.startswith("["):
+        now = (line[1:-1], [])
+        keys.append(now)
+    elif "=" in line:
+        now[1].append(line.split("=", 1))
+for path, values in keys:
+    at = ""
+    for part in path.split("\\"):
+        here = at + "\\" + part
+        if here.lower() not in made:
+            made.add(here.lower())
+            print("cd " + (at or "\\") + "\nadd " + part)
+        at = here
+    print("cd " + at + "\nsetval %d" % len(values))
+    for name, value in values:
+        if value.startswith("s:"):
+            text = "string:" + value[2:]
+        elif value.startswith("m:"):
+            wide = "".join(t + "\0" for t in value[2:].split("|")) + "\0"
+            text = "hex:7:" + ",".join("%02x" % b for b in wide.encode("utf-16-le"))
+        else:
+            text = "dword:%d" % int(value)
+        print(name + "\n" + text)
+print("commit")' | hivexsh -w "$1"
+}
 # registry FILE ISCSI NIC FILTER PAGEFILE [MORE]: Start of initiator, of the card's driver, of a filter; where the page file is;
 # MORE are lines for hivexsh, at the control set
 registry() {
@@ -94,9 +142,11 @@ registry() {
 		cd VEN_8086&DEV_153A
 		add 3&11583659&0&C8
 		cd 3&11583659&0&C8
-		setval 2
+		setval 3
 		ClassGUID
 		string:$nic
+		Driver
+		string:$nic\\0000
 		Service
 		string:e1iexpress
 		cd \\ControlSet001\\Control
@@ -121,7 +171,21 @@ registry() {
 		cd Linkage
 		setval 1
 		FilterList
-		hex:7:$(wide '{11111111-2222-3333-4444-555555555555}-vmfilt-0000')00,00,00,00
+		hex:7:$(wide "{11111111-2222-3333-4444-555555555555}-{B5F4D659-7DAA-4565-8E41-BE220ED60542}-0000")00,00,00,00
+		cd \\ControlSet001\\Control
+		add Network
+		cd Network
+		add {4d36e974-e325-11ce-bfc1-08002be10318}
+		cd {4d36e974-e325-11ce-bfc1-08002be10318}
+		add {B5F4D659-7DAA-4565-8E41-BE220ED60542}
+		cd {B5F4D659-7DAA-4565-8E41-BE220ED60542}
+		add Ndi
+		cd Ndi
+		setval 2
+		Service
+		string:vmfilt
+		FilterRunType
+		dword:${FILTER_RUN_TYPE:-1}
 		cd \\ControlSet001\\Control
 		add Session Manager
 		cd Session Manager
@@ -135,12 +199,13 @@ registry() {
 		commit
 	END
 }
-# disk FILE REGISTRY DRIVER [FOLDER]: MBR, NTFS at 1 MiB; FOLDER is copied into it
+# disk FILE REGISTRY DRIVER [FOLDER]: MBR, NTFS at 1 MiB; FOLDER is copied into it, and then $DISK_MORE is called with where it is
+# mounted
 disk() {
 	rm -f "$1"
-	truncate -s 40M "$1"
+	truncate -s "${DISK_SIZE:-40}M" "$1"
 	echo 'start=2048, type=7, bootable' | sfdisk -q "$1"
-	truncate -s 39M "$TMP/ntfs"
+	truncate -s $((${DISK_SIZE:-40} - 1))M "$TMP/ntfs"
 	mkntfs -q -F -s 512 -p 2048 -H 255 -S 63 "$TMP/ntfs" >/dev/null 2>&1
 	if [ -n "$2" ]; then
 		mkdir -p "$TMP/mnt"
@@ -149,6 +214,7 @@ disk() {
 		cp "$2" "$TMP/mnt/Windows/System32/config/SYSTEM"
 		[ -z "$3" ] || cp "$3" "$TMP/mnt/Windows/System32/drivers/e1i.sys"
 		[ -z "${4:-}" ] || cp -r "$4/." "$TMP/mnt/"
+		[ -z "${DISK_MORE:-}" ] || $DISK_MORE "$TMP/mnt"
 		umount "$TMP/mnt"
 	fi
 	dd if="$TMP/ntfs" of="$1" bs=1M seek=1 conv=notrunc,sparse status=none

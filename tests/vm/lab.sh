@@ -10,11 +10,14 @@
 # shellcheck shell=bash
 
 [ "$(id -u)" = 0 ] || skip_all "the VM lab needs root (network namespace, taps)"
-requires qemu-system-x86_64 qemu-img mmdebstrap python3 cpio zstd tcpdump ip sfdisk mke2fs mcopy grub-mkimage busybox
+requires qemu-img mmdebstrap python3 cpio zstd tcpdump ip sfdisk mke2fs mcopy grub-mkimage busybox
+[ -n "${LAB_UML:-}" ] || requires qemu-system-x86_64
 LAB_NAME=${LAB_NAME:-$(basename "$0" .sh)}
 LAB=$TMP
 LAB_LOGS=$O/test/$LAB_NAME
 LAB_VM=$TOP/tests/vm
+# What an appliance is asked; a unit at a time, for systemctl is content with any of several.
+LAB_SERVES="systemctl is-active -q bootwell && systemctl is-active -q tcmu-runner"
 rm -rf "$LAB_LOGS"
 mkdir -p "$LAB_LOGS"
 lab_began=${EPOCHREALTIME/./}
@@ -28,18 +31,39 @@ lab_note() {
 # lab_die TEXT: the lab itself is broken; the test ends
 lab_die() { echo "not ok - lab: $*"; failed=$((failed + 1)); exit 1; }
 
+# wait_for SECONDS COMMAND...: as in tests/lib.sh, but a machine that is asked all the time has no CPU for what is waited for.
+wait_for() {
+	local end=$((SECONDS + $1)) n=0 pauses=(0.1 0.1 0.2 0.3 0.5); shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -ge $end ] && return 1
+		sleep "${pauses[n++]:-1}"
+	done
+}
+
 # --- the wire --------------------------------------------------------------------------------------------------------
 # lab_start: trees, wire, accelerator. Once a test.
 lab_start() {
 	LAB_TREE=$("$LAB_VM/trees") || lab_die "no root trees"
+	[ -n "${LAB_UML:-}" ] || lab_accelerator
+	lab_wire
+	lab_note "${LAB_UML:-accelerator $LAB_ACCEL}, trees $LAB_TREE, logs $LAB_LOGS"
+}
+lab_accelerator() {
 	local known
 	known=$(dirname "$LAB_TREE")/accel-$(cat /proc/sys/kernel/random/boot_id)
 	[ -s "$known" ] || "$LAB_VM/talk" accel "$LAB_TREE/kernel" >"$known"
 	LAB_ACCEL=${LAB_ACCEL:-$(cat "$known")}
 	# Without 5-level paging, which makes every miss of the emulated TLB one step longer, and without "enhanced rep movsb":
-	# an emulated CPU copies one byte at a time with it, and the kernel would use it for everything.
-	lab_accel=(-accel "tcg,thread=multi,tb-size=256" -cpu "max,la57=off,erms=off")
+	# an emulated CPU copies one byte at a time with it, and the kernel would use it for everything. Nor with "fast short rep
+	# mov", which QEMU knows from 8 on: a kernel that is told of it alone (6.1) does not start.
+	lab_accel=(-accel "tcg,thread=multi,tb-size=256" -cpu "max,la57=off,erms=off,fsrm=off")
 	[ "$LAB_ACCEL" = tcg ] || lab_accel=(-accel kvm -cpu host)
+	# On a busy machine a kernel measures the emulated clock wrong: by another of its clocks that stood still meanwhile its
+	# time then ran 34 times as fast. It is told.
+	lab_clock=''
+	[ "$LAB_ACCEL$(uname -m)" != tcgx86_64 ] || lab_clock=tsc_early_khz=$("$LAB_VM/talk" tsc)
+}
+lab_wire() {
 	unshare -n sleep infinity &
 	lab_ns=$!
 	at_exit kill $lab_ns
@@ -47,14 +71,15 @@ lab_start() {
 	wait_for 5 test "$(readlink /proc/self/ns/net)" != "$(readlink /proc/$lab_ns/ns/net)"
 	sleep 0.1
 	lab_host ip link set lo up
-	lab_host ip link add wire type bridge stp_state 0 forward_delay 0 mcast_snooping 0 || lab_die "no bridge"
+	# With an address of its own: it would take over the lowest of its ports', and be another to whom knows it when a machine
+	# comes or goes. An appliance whose disk is on the wire then hung until its entry for the host was too old.
+	lab_host ip link add wire address 52:54:00:77:00:fe type bridge stp_state 0 forward_delay 0 mcast_snooping 0 || lab_die "no bridge"
 	lab_host ip address add 10.77.0.254/24 dev wire
 	lab_host ip link set wire up
-	nsenter -t $lab_ns -n -- tcpdump -q -U -s 600 -i wire -w "$LAB_LOGS/wire.pcap" 2>/dev/null &
+	nsenter -t $lab_ns -n -- tcpdump -q -U -s 600 -i wire -w "$LAB_LOGS/wire.pcap" 'not tcp portrange 10801-10854' 2>/dev/null &
 	lab_pid[tcpdump]=$!
 	nsenter -t $lab_ns -n -- "$LAB_VM/talk" router wire 2>>"$LAB_LOGS/router.log" &
 	lab_pid[router]=$!
-	lab_note "accelerator $LAB_ACCEL, trees $LAB_TREE, logs $LAB_LOGS"
 }
 # lab_host COMMAND...: on the host's end of the wire
 lab_host() { nsenter -t $lab_ns -n -- "$@"; }
@@ -181,13 +206,13 @@ appliance_start() {
 	# two CPUs loses such a patch now and then; both then hang in the breakpoint that the patch begins with.
 	local lab_counting=sysctl.kernel.bpf_stats_enabled=1
 	lab_qemu appliance "${LAB_APPLIANCE_MEMORY:-1536}" "${LAB_APPLIANCE_CPUS:-2}" -kernel "$LAB_TREE/kernel" -initrd "$LAB/initrd" \
-		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off no_timer_check lpj=4000000 tsc=reliable rw $lab_counting ${LAB_APPEND:-}" \
-		-drive "if=none,id=root,file=$root,format=qcow2,cache=unsafe" -device virtio-blk-pci,drive=root \
+		-append "console=ttyS0 loglevel=6 net.ifnames=0 audit=0 mitigations=off no_timer_check lpj=4000000 tsc=reliable $lab_clock rw $lab_counting ${LAB_APPEND:-}" \
+		-drive "if=none,id=root,file=$root,format=qcow2,cache=unsafe,backing.file.locking=off" -device virtio-blk-pci,drive=root \
 		-drive "if=none,id=data,$drive" -device virtio-blk-pci,drive=data \
 		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:01,romfile="
 	LAB_LIMIT=${LAB_APPLIANCE_LIMIT:-300} lab_run appliance "systemctl is-system-running --wait" >/dev/null
 	appliance true || { console_tail appliance; lab_die "the appliance does not answer"; }
-	[ -n "${LAB_BARE:-}" ] || appliance "systemctl is-active -q bootwell tcmu-runner" || {
+	[ -n "${LAB_BARE:-}" ] || appliance "$LAB_SERVES" || {
 		appliance "journalctl -b --no-pager -n 30 -u bootwell -u tcmu-runner -u bootwell-configfs" | sed 's/^/# /'
 		lab_die "bootwell or tcmu-runner did not start"
 	}
@@ -227,7 +252,7 @@ appliance_image_sum() {
 # lab_end [IMAGE...]: stops all machines in order and checks that the base images are what they were
 lab_end() {
 	local i
-	for i in "${!lab_pid[@]}"; do case $i in appliance|nbdkit|tcpdump|router) ;; *) lab_kill "$i" ;; esac; done
+	for i in "${!lab_pid[@]}"; do case $i in appliance|nbdkit*|tcpdump|router) ;; *) lab_kill "$i" ;; esac; done
 	lab_alive appliance && { appliance_stop || not_ok "the appliance stops in order"; }
 	[ -n "${lab_pid[nbdkit]:-}" ] && { kill "${lab_pid[nbdkit]}"; wait "${lab_pid[nbdkit]}"; unset "lab_pid[nbdkit]"; }
 	[ $# = 0 ] && set -- guest.vmdk guest.vhd
@@ -326,13 +351,20 @@ soft_pc() {
 		echo "soft_address=$ip soft_file='${boot_file:-$bootfile}' soft_server=${siaddr:-$serverid}"
 	END
 	chmod +x "$LAB/udhcpc"
-	[ "${3:-}" = ipxe ] && options=(-x 0x4d:69505845 -x 0xaf:b105011af41000130101150101)
+	[ "${3:-}" = ipxe ] && options=(-x 0x4d:69505845 -x 0xaf:b105011af41000110101130101150101270101)
 	soft_address='' soft_file='' soft_server=''
 	eval "$(soft "$name" busybox udhcpc -q -n -f -t 12 -T 3 -i eth0 -s "$LAB/udhcpc" -V PXEClient:Arch:00000:UNDI:002001 \
 		-x 0x5d:0000 -O bootfile "${options[@]}" 2>>"$LAB_LOGS/soft.log" | grep '^soft_')"
 	[ -n "$soft_address" ] || return 1
 	[ "${3:-}" = ipxe ] || return 0
-	soft_script=$(soft "$name" curl -sS --max-time 60 "tftp://10.77.0.1/$soft_file") || return 1
+	local tries
+	for tries in {1..15}; do
+		soft_script=$(soft "$name" curl -sS --max-time 60 "tftp://10.77.0.1/$soft_file") || return 1
+		# whose former session may still be there is told to wait, and to ask once more
+		[[ $soft_script == *waiting\ until* ]] || break
+		echo "# $name waits, $tries" >>"$LAB_LOGS/soft.log"
+		sleep 2
+	done
 	echo "$soft_script" >>"$LAB_LOGS/soft.log"
 	soft_initiator=$(awk '/^set initiator-iqn/ { print $3 }' <<<"$soft_script")
 	soft_user=$(awk '/^set username/ { print $3 }' <<<"$soft_script")
