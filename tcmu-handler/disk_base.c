@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tcmu-handler/engine_private.h"
+#include "tcmu-handler/image/identity.h"
 
 static int open_layer(const struct disk_layer *layer, struct image **ret, struct sentence *err)
 {
@@ -23,7 +24,7 @@ static int open_layer(const struct disk_layer *layer, struct image **ret, struct
 	close(src.dirfd);
 	if (r < 0)
 		return sentence_fail(err, r, "%s/%s: %s", layer->dir, layer->file, ierr.text);
-	if (!layer->fingerprint || image_info(*ret)->fingerprint == layer->fingerprint)
+	if (image_fingerprint_fits(layer->fingerprint, image_info(*ret)->fingerprint))
 		return 0;
 	image_close(*ret);
 	return sentence_fail(

@@ -35,11 +35,6 @@
 #include "daemon/core/clock.h"
 #include "daemon/core/inet.h"
 
-/* Features of iPXE, as its option 175 numbers them. */
-#define IPXE_ISCSI (1ull << 17)
-#define IPXE_HTTP  (1ull << 19)
-#define IPXE_MENU  (1ull << 39)
-
 #define SEEN_EVERY 60 /* s: how exact last_seen is in the state */
 
 /* --- who is it, and what does it get --- */
@@ -73,23 +68,6 @@ static void answer_nbp(const struct boot *boot, const struct boot_identity *who,
 		snprintf(a->nbp, sizeof(a->nbp), "%s", nbp);
 }
 
-/*
- * Can this iPXE do what the PC's script needs? Network cards and virtual machines come with small ones (VirtualBox's,
- * FlexBoot) that have no iSCSI; such a one is firmware for us, and gets the whole boot program first.
- */
-static bool runs_script(const struct boot *boot, const struct boot_identity *who, const struct config_profile *profile)
-{
-	uint64_t needs = IPXE_ISCSI;
-
-	if (!who->features)
-		return true;
-	if (profile->images > 1)
-		needs |= IPXE_MENU | IPXE_HTTP;
-	if (boot->config->dhcp_mode == CONFIG_DHCP_PROXY || profile->upload == CONFIG_YES)
-		needs |= IPXE_HTTP;
-	return (who->features & needs) == needs;
-}
-
 void boot_identify(struct boot *boot, const struct boot_identity *who, uint32_t server, struct boot_answer *ret)
 {
 	struct boot_identity as = *who;
@@ -110,7 +88,7 @@ void boot_identify(struct boot *boot, const struct boot_identity *who, uint32_t 
 	ret->reserved = section ? section->address : 0;
 	boot_name_iqn(boot, "pc", as.key, ret->initiator);
 	ret->profile = boot_profile(boot, section, client ? &client->rec : NULL);
-	if (who->ipxe && !runs_script(boot, who, ret->profile)) {
+	if (who->ipxe && !boot_firmware_runs_script(boot->config, ret->profile, who->features)) {
 		as.ipxe = false;
 		as.pxe = true;
 	}

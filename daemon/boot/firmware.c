@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which boot program a firmware gets. For which CPU it is, option 93 says (RFC 4578, and IANA's list "Processor
- * Architecture Types"; the ones for HTTP are the same CPUs); how it is fetched, by TFTP or as a URI, says the class of
- * option 60 alone. Each kind of CPU is a row: a new one is a row here, and a key of its own if people have programs of
- * their own for it.
+ * What a firmware can do: which boot program it gets, and whether its iPXE runs our script. For which CPU it is, option
+ * 93 says (RFC 4578, and IANA's list "Processor Architecture Types"; the ones for HTTP are the same CPUs); how it is
+ * fetched, by TFTP or as a URI, says the class of option 60 alone. Each kind of CPU is a row: a new one is a row here,
+ * and a key of its own if people have programs of their own for it.
  */
 #include <stddef.h>
 #include <string.h>
 
 #include "daemon/boot/private.h"
+
+/* Features of iPXE, as its option 175 numbers them. */
+#define IPXE_ISCSI (1ull << 17)
+#define IPXE_HTTP  (1ull << 19)
+#define IPXE_MENU  (1ull << 39)
 
 #define KEY(field) offsetof(struct config_profile, field)
 
@@ -83,4 +88,17 @@ const char *boot_firmware_program(const struct config_profile *profile, const st
 	if (rec && rec->nbp_failed && !strcmp(rec->nbp, c->pair[now]))
 		now = !now;
 	return c->pair[now];
+}
+
+bool boot_firmware_runs_script(const struct config *config, const struct config_profile *profile, uint64_t features)
+{
+	uint64_t needs = IPXE_ISCSI;
+
+	if (!features)
+		return true;
+	if (profile->images > 1)
+		needs |= IPXE_MENU | IPXE_HTTP;
+	if (config->dhcp_mode == CONFIG_DHCP_PROXY || profile->upload == CONFIG_YES)
+		needs |= IPXE_HTTP;
+	return (features & needs) == needs;
 }

@@ -131,5 +131,11 @@ void boot_watch_arm(struct boot *boot);
  */
 const char *boot_firmware_program(const struct config_profile *profile, const struct state_client *rec, uint16_t arch);
 bool boot_firmware_known(uint16_t arch);
+/*
+ * Can an iPXE of these features (of its option 175, 0: it tells none) do what the PC's script needs? Network cards and
+ * virtual machines come with small ones (VirtualBox's, FlexBoot) that have no iSCSI; such a one is firmware for us, and
+ * gets the whole boot program first.
+ */
+bool boot_firmware_runs_script(const struct config *config, const struct config_profile *profile, uint64_t features);
 
 #endif

@@ -65,13 +65,12 @@ void boot_who_is_new(struct boot *boot, const struct boot_client *client, const 
 static const struct config_client *old_section(const struct boot *boot, const struct state_client *rec)
 {
 	const struct config_client *named = config_client_named(boot->config, rec->name);
+	const struct identity seen = {.mac = rec->mac, .uuid = rec->has_uuid ? rec->uuid : NULL};
 
 	if (!named || !*named->key)
 		return NULL;
-	if (identity_is_uuid(named->key) && rec->has_uuid)
-		return identity_uuid_same(named->uuid, rec->uuid) ? named : NULL;
 	if (identity_is_uuid(named->key))
-		return named->has_mac && !memcmp(named->mac, rec->mac, 6) ? named : NULL;
+		return identity_is_board(named, &seen) ? named : NULL;
 	return identity_is_mac(named->key) ? NULL : named; /* its circuit was not noted */
 }
 

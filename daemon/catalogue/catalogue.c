@@ -32,7 +32,7 @@ static int add_again(struct catalogue *c, const struct state_image *there, const
 	int r;
 
 	error->text[0] = '\0';
-	if (!strcmp(there->file, seen->file)) {
+	if (catalogue_same_path(there, seen)) {
 		r = catalogue_add_generation(c, seen, true, ret, error);
 		if (r || ret->id != there->id)
 			return r;

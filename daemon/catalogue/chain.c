@@ -13,13 +13,6 @@
 #include "daemon/core/log.h"
 #include "daemon/image/parent.h"
 
-bool catalogue_is_parent(const struct state_image *parent, const struct state_image *child)
-{
-	if (child->parent)
-		return child->parent == parent->id;
-	return parent->image_id[0] && !strcmp(child->parent_id, parent->image_id);
-}
-
 static const struct state_image *by_id(const struct catalogue_rows *all, int64_t id)
 {
 	for (size_t i = 0; id && i < all->n; i++)
@@ -32,7 +25,7 @@ static const struct state_image *by_id(const struct catalogue_rows *all, int64_t
 static bool descends(const struct catalogue_rows *all, const struct state_image *image, const struct state_image *row)
 {
 	for (unsigned int depth = 0; image && depth <= IMAGE_CHAIN_MAX; depth++, image = by_id(all, image->parent))
-		if (!strcmp(image->file, row->file))
+		if (catalogue_same_path(image, row))
 			return true;
 	return false;
 }
@@ -41,7 +34,7 @@ static bool descends(const struct catalogue_rows *all, const struct state_image 
 static size_t add_candidate(const struct state_image **list, size_t n, const struct state_image *image)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(list[i]->file, image->file))
+		if (!catalogue_same_path(list[i], image))
 			continue;
 		if (image->current > list[i]->current ||
 		    (image->current == list[i]->current && image->id > list[i]->id))
@@ -63,8 +56,7 @@ static int choose(const struct catalogue_rows *all, struct state_image *row, str
 	int r = list && candidate ? image_format_from_name(row->format, &child.format) : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < all->n; i++)
-		if (!strcmp(all->row[i].format, row->format) && !strcmp(all->row[i].image_id, row->parent_id) &&
-		    !descends(all, &all->row[i], row))
+		if (catalogue_fits_as_parent(&all->row[i], row) && !descends(all, &all->row[i], row))
 			n = add_candidate(list, n, &all->row[i]);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		candidate[i] = (struct parent_candidate){list[i]->file, list[i]->own_name, list[i]->parent_id,

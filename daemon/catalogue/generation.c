@@ -218,7 +218,7 @@ static bool is_parent(const struct catalogue_rows *all, const struct state_image
 static bool file_shared(const struct catalogue_rows *all, const struct state_image *image)
 {
 	for (size_t i = 0; i < all->n; i++)
-		if (all->row[i].id != image->id && !strcmp(all->row[i].file, image->file))
+		if (all->row[i].id != image->id && catalogue_same_path(&all->row[i], image))
 			return true;
 	return false;
 }

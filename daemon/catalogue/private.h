@@ -75,7 +75,14 @@ struct catalogue_rows {
 	size_t n;
 };
 int catalogue_rows_load(struct catalogue *catalogue, const char *name, struct catalogue_rows *ret); /* NULL: all */
+
+/* catalogue/identity.c: which rows are one image. */
+/* In one place beneath the folder of images, whatever lies there now. */
+bool catalogue_same_path(const struct state_image *a, const struct state_image *b);
+/* This very file: path, format, ids, sizes, and the fingerprint where both have one. */
 bool catalogue_same_file(const struct state_image *a, const struct state_image *b);
+/* Has it the format and the id that the child wants of its parent? Several images may. */
+bool catalogue_fits_as_parent(const struct state_image *image, const struct state_image *child);
 /* Is it the child's parent, or must it be taken for that as nothing was decided? */
 bool catalogue_is_parent(const struct state_image *parent, const struct state_image *child);
 

@@ -59,14 +59,6 @@ uint32_t catalogue_last_generation(struct catalogue *c, const char *name)
 	return last;
 }
 
-bool catalogue_same_file(const struct state_image *a, const struct state_image *b)
-{
-	return !strcmp(a->file, b->file) && !strcmp(a->format, b->format) && !strcmp(a->image_id, b->image_id) &&
-	       !strcmp(a->parent_id, b->parent_id) && a->file_size == b->file_size &&
-	       a->virtual_size == b->virtual_size &&
-	       (!a->fingerprint || !b->fingerprint || a->fingerprint == b->fingerprint);
-}
-
 int catalogue_find_file(struct catalogue *c, const struct state_image *row, struct state_image *ret)
 {
 	struct catalogue_rows g;

@@ -144,7 +144,7 @@ static void row_seen(struct catalogue *c, struct catalogue_look *look)
 
 	c->completing--;
 	if (!look->result && state_image_by_id(c->state, look->row.id, &row) > 0 && !row.fingerprint &&
-	    !strcmp(look->row.image_id, row.image_id) && look->row.virtual_size == row.virtual_size) {
+	    catalogue_same_file(&look->row, &row)) {
 		look->row.current = row.current;
 		state_image_put(c->state, &look->row);
 	}

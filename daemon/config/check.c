@@ -342,16 +342,10 @@ static void check_clients(struct config_parser *p)
 			check_address(p, a);
 		for (size_t j = 0; j < i; j++) {
 			const struct config_client *b = &c->client[j];
-			const char *same = NULL;
+			const char *same = identity_in_both(a, b);
 
-			if (a->has_mac && b->has_mac && !memcmp(a->mac, b->mac, 6))
-				same = "mac";
-			else if (a->has_uuid && b->has_uuid && identity_uuid_same(a->uuid, b->uuid))
-				same = "uuid";
-			else if (a->address && a->address == b->address)
+			if (!same && a->address && a->address == b->address)
 				same = "address";
-			else if (a->circuit[0] && !strcmp(a->circuit, b->circuit))
-				same = "circuit";
 			if (same)
 				config_mistake(p, a->line, "[client %s] has the %s of [client %s] (line %u)", a->name,
 					       same, b->name, b->line);

@@ -134,21 +134,49 @@ bool identity_of_lease_id(const uint8_t *id, uint8_t length, char ret[IDENTITY_K
 	return identity_is_key(ret);
 }
 
+static bool has_uuid_of(const struct config_client *section, const uint8_t *uuid)
+{
+	return section->has_uuid && uuid && identity_uuid_same(section->uuid, uuid);
+}
+
+static bool has_mac_of(const struct config_client *section, const uint8_t *mac)
+{
+	return section->has_mac && !memcmp(section->mac, mac, 6);
+}
+
+static bool has_circuit_of(const struct config_client *section, const char *circuit)
+{
+	return section->circuit[0] && circuit && !strcmp(section->circuit, circuit);
+}
+
+const char *identity_in_both(const struct config_client *a, const struct config_client *b)
+{
+	if (b->has_mac && has_mac_of(a, b->mac))
+		return "mac";
+	if (b->has_uuid && has_uuid_of(a, b->uuid))
+		return "uuid";
+	return has_circuit_of(a, b->circuit) ? "circuit" : NULL;
+}
+
+bool identity_is_board(const struct config_client *section, const struct identity *who)
+{
+	return who->uuid ? has_uuid_of(section, who->uuid) : has_mac_of(section, who->mac);
+}
+
 const struct config_client *identity_section(const struct config *config, const struct identity *who)
 {
 	const uint8_t *uuid = who->uuid && !identity_uuid_is_useless(who->uuid) ? who->uuid : NULL;
+	const struct config_client *c = config->client;
 
-	for (size_t i = 0; uuid && i < config->clients; i++)
-		if (config->client[i].has_uuid && identity_uuid_same(config->client[i].uuid, uuid))
-			return &config->client[i];
 	for (size_t i = 0; i < config->clients; i++)
-		if (config->client[i].has_mac && !(uuid && config->client[i].has_uuid) &&
-		    !memcmp(config->client[i].mac, who->mac, 6))
-			return &config->client[i];
-	for (size_t i = 0; who->circuit && *who->circuit && i < config->clients; i++)
-		if (!config->client[i].has_mac && !(uuid && config->client[i].has_uuid) &&
-		    !strcmp(config->client[i].circuit, who->circuit))
-			return &config->client[i];
+		if (has_uuid_of(&c[i], uuid))
+			return &c[i];
+	for (size_t i = 0; i < config->clients; i++)
+		if (has_mac_of(&c[i], who->mac) && !(uuid && c[i].has_uuid))
+			return &c[i];
+	for (size_t i = 0; i < config->clients; i++)
+		if (has_circuit_of(&c[i], who->circuit) && !c[i].has_mac && !(uuid && c[i].has_uuid))
+			return &c[i];
 	return NULL;
 }
 

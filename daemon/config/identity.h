@@ -64,6 +64,10 @@ bool identity_of_lease_id(const uint8_t *id, uint8_t length, char ret[IDENTITY_K
  * The section that is about the sender; NULL: none. What a section names and the message tells otherwise is another PC.
  */
 const struct config_client *identity_section(const struct config *config, const struct identity *who);
+/* Is the board of a section that names a UUID the one that was seen? Where none is told, its card says so. */
+bool identity_is_board(const struct config_client *section, const struct identity *who);
+/* What both sections name, which is a mistake: "mac", "uuid", "circuit"; NULL: nothing. */
+const char *identity_in_both(const struct config_client *a, const struct config_client *b);
 /* The section of a record; `name`: its name. */
 const struct config_client *identity_section_of(const struct config *config, const char *key, const char *name);
 

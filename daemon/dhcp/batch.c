@@ -17,6 +17,7 @@
  */
 #include "daemon/core/clock.h"
 #include "daemon/dhcp/private.h"
+#include "daemon/dhcp/whose.h"
 #include "tcmu-handler/image/bytes.h"
 
 #include <errno.h>
@@ -112,10 +113,7 @@ static struct lease *acknowledged(const struct dhcp_server *server, const struct
 
 	if (answer->type != DHCP_ACK || !lease || lease->state != LEASE_BOUND)
 		return NULL;
-	if (memcmp(lease->client.mac, r->mac, sizeof(r->mac)) || lease->client.id_length != r->id_length ||
-	    memcmp(lease->client.id, r->id, r->id_length))
-		return NULL;
-	return lease;
+	return whose_is_his_card(lease, r) ? lease : NULL;
 }
 
 /* An option of four bytes in a message that we made, to be `most` at most; false: it is not there. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What changes a lease beside the answers to its holder. */
 #include "daemon/dhcp/book.h"
+#include "daemon/dhcp/whose.h"
 
 #include <string.h>
 #include <sys/timex.h>
@@ -46,20 +47,13 @@ static bool has_newer(struct dhcp_server *server, const struct lease_client *cli
 
 void book_restore(struct dhcp_server *server, const struct state_lease *from, int64_t left)
 {
+	struct lease_client client = whose_record(from);
 	struct lease *lease;
-	struct lease_client client = {0};
-	static const uint8_t none[6];
-	char key[IDENTITY_KEY_MAX];
 	bool is_nobodys;
 	enum lease_state state = from->state == STATE_LEASE_BOUND      ? LEASE_BOUND
 				 : from->state == STATE_LEASE_DECLINED ? LEASE_QUARANTINED
 								       : LEASE_FREE;
 
-	client.has_mac = memcmp(from->mac, none, sizeof(none)) != 0;
-	memcpy(client.mac, from->mac, sizeof(client.mac));
-	client.id_length = from->id_length > LEASE_ID_MAX ? LEASE_ID_MAX : from->id_length;
-	memcpy(client.id, from->id, client.id_length);
-	client.keyed = identity_of_lease_id(client.id, client.id_length, key);
 	if (state != LEASE_FREE && left <= 0)
 		state = LEASE_FREE;
 	is_nobodys = state == LEASE_QUARANTINED || (!client.has_mac && !client.id_length);

@@ -214,7 +214,7 @@ static bool is_of(const struct dhcp_request *request, const struct lease *lease)
 static bool by_other_card(const struct dhcp_request *request, const struct lease *lease)
 {
 	return is_of(request, lease) && lease->state == LEASE_BOUND && lease->client.keyed &&
-	       memcmp(lease->client.mac, request->client.mac, sizeof(lease->client.mac)) != 0;
+	       !lease_client_same_card(&lease->client, &request->client);
 }
 
 static bool is_his(const struct dhcp_request *request, const struct lease *lease)
@@ -264,7 +264,7 @@ static void take_as_offered(struct dhcp_server *server, struct dhcp_request *req
 	const struct lease *lease = request->client.keyed ? lease_by_address(server->leases, address) : NULL;
 
 	if (!lease || !lease->known || lease->client.keyed || lease->state == LEASE_FREE ||
-	    memcmp(lease->client.mac, request->client.mac, sizeof(lease->client.mac)) != 0)
+	    !lease_client_same_card(&lease->client, &request->client))
 		return;
 	take_for_its_card(request);
 	identify(server, request);

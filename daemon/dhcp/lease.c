@@ -95,6 +95,11 @@ bool lease_client_equal(const struct lease_client *a, const struct lease_client 
 	return a->id_length == b->id_length && !memcmp(a->id, b->id, a->id_length);
 }
 
+bool lease_client_same_card(const struct lease_client *a, const struct lease_client *b)
+{
+	return !memcmp(a->mac, b->mac, sizeof(a->mac));
+}
+
 static void link_client(struct lease_table *table, struct lease *lease)
 {
 	struct lease **p = &table->by_client[hash_client(table, lease->subnet, &lease->client)];

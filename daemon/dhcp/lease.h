@@ -123,6 +123,8 @@ struct lease *lease_by_address(struct lease_table *table, uint32_t address);
 /* The client's address in that subnet, in whatever state; NULL: none. */
 struct lease *lease_by_client(struct lease_table *table, unsigned int subnet, const struct lease_client *client);
 bool lease_client_equal(const struct lease_client *a, const struct lease_client *b);
+/* One PC may have several network cards: is it the same one of them? */
+bool lease_client_same_card(const struct lease_client *a, const struct lease_client *b);
 
 /* May this client have this address at all: in a range and nobody else's reservation, or its own reservation? */
 bool lease_allowed(const struct lease_table *table, unsigned int subnet, uint32_t address, uint32_t reserved);

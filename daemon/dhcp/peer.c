@@ -6,6 +6,7 @@
  */
 #include "daemon/dhcp/peer.h"
 #include "daemon/dhcp/book.h"
+#include "daemon/dhcp/whose.h"
 #include "daemon/dhcp/peer_held.h"
 #include "daemon/dhcp/peer_lines.h"
 #include "daemon/dhcp/peer_names.h"
@@ -414,12 +415,6 @@ static void take(struct dhcp_peer *peer, const struct peer_lease *from, bool sta
 	peer->queued++;
 }
 
-static bool is_same_pc(const struct lease *lease, const struct state_lease *other)
-{
-	return !memcmp(lease->client.mac, other->mac, sizeof(other->mac)) &&
-	       lease->client.id_length == other->id_length && !memcmp(lease->client.id, other->id, other->id_length);
-}
-
 /* Both were changed, and neither server knew of the other's change. False: ours stays, and is told to the other one. */
 static bool decide(struct dhcp_peer *peer, struct lease *lease, struct peer_lease *from)
 {
@@ -432,7 +427,8 @@ static bool decide(struct dhcp_peer *peer, struct lease *lease, struct peer_leas
 		place(peer, lease);
 		return false;
 	}
-	if (theirs_runs && ours_runs && ours_alone && (from->lease.version[1] & 1) && !is_same_pc(lease, &from->lease))
+	if (theirs_runs && ours_runs && ours_alone && (from->lease.version[1] & 1) &&
+	    !whose_is_his(lease, &from->lease))
 		log_limited(
 			10, LOG_LEVEL_WARNING,
 			"DHCP: both servers of the pair gave %s, while they could not hear each other: this one to "
@@ -443,8 +439,8 @@ static bool decide(struct dhcp_peer *peer, struct lease *lease, struct peer_leas
 	for (int i = 0; i < 2; i++)
 		if (lease->version[i] > from->lease.version[i])
 			from->lease.version[i] = lease->version[i];
-	if (theirs_runs && (!ours_runs || theirs_told || is_same_pc(lease, &from->lease))) {
-		if (ours_runs && is_same_pc(lease, &from->lease) &&
+	if (theirs_runs && (!ours_runs || theirs_told || whose_is_his(lease, &from->lease))) {
+		if (ours_runs && whose_is_his(lease, &from->lease) &&
 		    (lease->expires == LEASE_FOREVER ||
 		     (from->left != PEER_FOREVER && lease->expires > dhcp_now(server) + from->left)))
 			from->left = lease_to_tell(peer, lease).left; /* the longer one of two promises */

@@ -12,6 +12,7 @@
 
 #include "daemon/image/chain.h"
 #include "daemon/image/parent.h"
+#include "tcmu-handler/image/identity.h"
 
 /* The folder of a path, open, and the name in it. */
 static int open_folder(const char *path, char name[NAME_MAX + 1], struct sentence *err)
@@ -74,7 +75,7 @@ static int add_if_fits(struct fitting *f, int dirfd, const char *name, const str
 
 	if (image_open(&img, &src, &ignored) < 0)
 		return 0;
-	if (strcmp(image_info(img)->id, child->parent_id) == 0) {
+	if (image_id_same(child->parent_id, image_info(img)->id)) {
 		more = reallocarray(f->list, f->n + 1, sizeof(*more));
 		f->list = more ? more : f->list;
 		r = more && copy_candidate(&f->list[f->n], name, image_info(img)) ? 0 : -ENOMEM;

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "tcmu-handler/image/identity.h"
+
 #define SHOWN 4 /* candidates in a sentence */
 
 const char *parent_last_part(const char *path)
@@ -33,7 +35,7 @@ static bool same_folder(const char *a, const char *b)
 /* The child's own child: where a chain keeps one CID, it fits as well. */
 static bool made_from(const struct parent_candidate *c, const struct parent_child *child)
 {
-	return strcmp(c->parent_id, child->id) == 0 && c->hint[0] &&
+	return image_id_same(c->parent_id, child->id) && c->hint[0] &&
 	       strcasecmp(parent_last_part(c->hint), parent_last_part(child->file)) == 0;
 }
 
@@ -52,7 +54,7 @@ static bool is_named(const struct parent_child *child, const struct parent_candi
 /* A CID that VMware writes where none was chosen yet says nothing; nor does one that a whole chain of snapshots has. */
 static bool says_nothing(const struct parent_child *child)
 {
-	return strcmp(child->parent_id, child->id) == 0 ||
+	return image_id_same(child->parent_id, child->id) ||
 	       (child->format == IMAGE_VMDK && strcmp(child->parent_id, "fffffffe") == 0);
 }
 

@@ -129,17 +129,6 @@ int state_image_current(struct state *state, const char *name, struct state_imag
 	return image_one(state, s, ret);
 }
 
-int state_image_by_image_id(struct state *state, const char *image_id, struct state_image *ret)
-{
-	sqlite3_stmt *s = state_statement(state, IMAGE_SELECT " FROM image WHERE image_id = ?"
-							      " ORDER BY current DESC, id DESC LIMIT 1");
-
-	if (!s)
-		return -EIO;
-	state_bind_text(s, 1, image_id);
-	return image_one(state, s, ret);
-}
-
 int state_image_by_id(struct state *state, int64_t id, struct state_image *ret)
 {
 	sqlite3_stmt *s = state_statement(state, IMAGE_SELECT " FROM image WHERE id = ?");

@@ -120,7 +120,6 @@ int state_image_set_check(struct state *state, int64_t id, int64_t when, enum im
 int state_image_outcome(const struct state_image *image); /* enum image_outcome of the last look; -1: there was none */
 int state_image_remove(struct state *state, int64_t id);
 int state_image_current(struct state *state, const char *name, struct state_image *ret);
-int state_image_by_image_id(struct state *state, const char *image_id, struct state_image *ret);
 int state_image_by_id(struct state *state, int64_t id, struct state_image *ret);
 /* Makes it the one that new boots get, and every other generation of that name not. */
 int state_image_make_current(struct state *state, int64_t id);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tcmu-handler/image/identity.h"
 #include "tcmu-handler/image/internal.h"
 
 static int image_init(struct image *img, const struct image_source *src, struct sentence *err)
@@ -141,7 +142,7 @@ static int check_parent(const struct image *child, const struct image *parent, c
 		return sentence_fail(err, -EMEDIUMTYPE, "%s: is a %s, and its parent %s is a %s", child->name,
 				     image_format_name(child->info.format), parent->name,
 				     image_format_name(parent->info.format));
-	if (strcmp(child->info.parent_id, parent->info.id) != 0)
+	if (!image_id_same(child->info.parent_id, parent->info.id))
 		return sentence_fail(err, -ESTALE,
 				     "%s: its parent has %s %s, but %s has %s; was the parent changed "
 				     "or another one taken?",

@@ -42,6 +42,17 @@ source_file $a '#include "daemon/boot/boot.h"'
 breaks layers 'daemon/image/deep/er: tests/layers.table has no line' \
 	"a folder that is not in the table of layers, in any depth"
 gone $a
+a=daemon/catalogue/wrong.c
+printf '%s\n' '// SPDX-License-Identifier: GPL-2.0-or-later' '/* A file of this test. */' \
+	'	return !strcmp(a->parent_id, b->image_id);' >$a
+breaks once 'an image is known by .*daemon/catalogue/wrong.c:3' "a second place that compares images"
+gone $a
+a=daemon/boot/wrong.c
+printf '%s\n' '// SPDX-License-Identifier: GPL-2.0-or-later' '/* A file of this test. */' \
+	'	return !memcmp(section->uuid, who->uuid, 16) && who->features & 4;' >$a
+breaks once 'a PC is known by .*daemon/boot/wrong.c:3' "a second place that compares PCs"
+breaks once 'a firmware can do .*daemon/boot/wrong.c:3' "a second place that knows what firmware can do"
+gone $a
 a=daemon/image/wrong.c
 source_file $a '#include "daemon/boot/boot.h"'
 breaks layers 'daemon/image -> daemon/boot: daemon/image/wrong.c includes' "an include that climbs"

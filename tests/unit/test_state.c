@@ -301,7 +301,7 @@ static void test_store_images(void)
 	CU_ASSERT_EQUAL(state_image_make_current(state, two.id), 0);
 	CU_ASSERT_EQUAL(state_image_current(state, "xp01", &got), 1);
 	CU_ASSERT_EQUAL(got.generation, 2);
-	CU_ASSERT_EQUAL(state_image_by_image_id(state, "0badcafe", &got), 1);
+	CU_ASSERT_EQUAL(state_image_by_id(state, one.id, &got), 1);
 	CU_ASSERT_FALSE(got.current);
 	CU_ASSERT_EQUAL(state_image_current(state, "xp02", &got), 0);
 
