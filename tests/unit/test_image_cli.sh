@@ -177,8 +177,11 @@ set_cid() { python3 - "$@" <<'PY'
 import re, sys
 name, key, value = sys.argv[1:]
 d = open(name, "rb").read()
-d, n = re.subn(b"\n" + key.encode() + b"=[0-9a-f]{1,8}", b"\n" + key.encode() + b"=" + value.encode(), d, count=1)
-assert n == 1
+# qemu-img leaves out leading zeros: what the text grows by goes from the NULs behind it, so that nothing else moves.
+m = re.search(b"\n" + key.encode() + b"=[0-9a-f]{1,8}", d)
+new = b"\n" + key.encode() + b"=" + value.encode()
+end = d.index(b"\0", m.end())
+d = d[:m.start()] + new + d[m.end():end] + d[end + len(new) - (m.end() - m.start()):]
 open(name, "wb").write(d)
 PY
 }
