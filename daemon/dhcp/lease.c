@@ -52,7 +52,6 @@ struct lease_table {
 	size_t count[LEASE_STATES];
 	bool backwards;
 	enum lease_half half;
-	bool alone;
 	int64_t sure, now; /* now: that was told last */
 	lease_freed_fn freed;
 	void *freed_arg;
@@ -442,10 +441,9 @@ void lease_table_split(struct lease_table *table, enum lease_half half)
 	table->half = half;
 }
 
-void lease_table_alone(struct lease_table *table, bool alone, int64_t sure, int64_t now)
+void lease_table_sure(struct lease_table *table, int64_t sure, int64_t now)
 {
 	table->now = now > table->now ? now : table->now;
-	table->alone = alone;
 	table->sure = sure;
 }
 
@@ -474,8 +472,8 @@ static bool is_ours_to_give(const struct lease_table *table, unsigned int subnet
 		return true;
 	if (!in_own_half(table, subnet, address))
 		return false;
-	return !table->alone || !lease || (!lease->version[0] && !lease->version[1]) || (his && lease->had) ||
-	       (lease->state != LEASE_OFFERED && lease->freed <= table->sure);
+	return !lease || (!lease->version[0] && !lease->version[1]) || (his && lease->had) ||
+	       ((his || lease->state != LEASE_OFFERED) && lease->freed <= table->sure);
 }
 
 /* One step of the cursor: the next address of the ranges, from whichever end; false: there is none left. */

@@ -69,13 +69,14 @@ void lease_table_free(struct lease_table *table);
 
 /*
  * What a server of a pair may give to whom, where the range is split by halves: to somebody new only addresses of its
- * own half. While it cannot hear the other one, of those only such as both knew to be free: never given, or free since
- * before `sure` (by the table's clock). The last holder of one of its own half gets it in any case, and who has a
- * running lease keeps it wherever it is. Halves are counted in each subnet's ranges; LEASE_WHOLE: no such rule.
+ * own half, and of those only such as both know to be free: never given, or free since before `sure` (by the table's
+ * clock). Also while it hears the other one: that may end before the other one has learnt of the change. The last
+ * holder of one of its own half gets it in any case, and who has a running lease keeps it wherever it is. Halves are
+ * counted in each subnet's ranges; LEASE_WHOLE: no such rule.
  */
 enum lease_half { LEASE_WHOLE, LEASE_LOWER, LEASE_UPPER };
 void lease_table_split(struct lease_table *table, enum lease_half half);
-void lease_table_alone(struct lease_table *table, bool alone, int64_t sure, int64_t now);
+void lease_table_sure(struct lease_table *table, int64_t sure, int64_t now);
 
 /* Is called for a lease that lease_set() frees beside the one that it changes; with what the caller may write down. */
 typedef void (*lease_freed_fn)(void *arg, struct lease *lease);

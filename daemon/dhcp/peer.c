@@ -27,19 +27,23 @@
 #define MS         1000000ull
 #define HELLO_NS   (1000 * MS)
 #define DEAD_NS    (3000 * MS)
-#define FROZEN_NS  (2500 * MS)  /* the timer of HELLO came so late: this process stood still */
-#define RESEND_NS  (200 * MS)   /* without a confirmation */
-#define CHUNK_NS   (20 * MS)    /* between two chunks of a stream */
-#define STALLED_NS (3000 * MS)  /* leases are not confirmed although the other server is heard, */
-#define JOIN_NS    (10000 * MS) /* or do not come */
-#define SLOW_NS    (500 * MS)   /* the disk has not written what the other server told: it is confirmed from memory */
-#define ANSWER_NS  (100 * MS)   /* between two HELLOs that answer one */
-#define CHUNK      2000         /* leases sent at once */
-#define RECENT     8192         /* positions whose addresses are remembered; power of two */
-#define LINES_TICK 50           /* lines of the configuration told a second, while they differ */
-#define NAMES      4            /* datagrams of names a second */
-#define APART_S    30           /* s that the clocks of the two may differ without a word */
-#define SURE_S     60           /* s, of lease_table_alone(): more than what "left" loses on its way */
+#define FROZEN_NS  (2500 * MS) /* the timer of HELLO came so late: this process stood still */
+#define RESEND_NS  (200 * MS)  /* without a confirmation */
+#define CHUNK_NS   (20 * MS)   /* between two chunks of a stream */
+/*
+ * Leases are not confirmed although the other server is heard, or do not come. Longer than what a server needs to see
+ * that it hears nothing (DEAD_NS and its timer, which may be late by nearly FROZEN_NS), and to say so: else the primary
+ * would be ALONE by this rule, and the backup by that one, when only one direction is cut.
+ */
+#define STALLED_NS (10000 * MS)
+#define SLOW_NS    (500 * MS) /* the disk has not written what the other server told: it is confirmed from memory */
+#define ANSWER_NS  (100 * MS) /* between two HELLOs that answer one */
+#define CHUNK      2000       /* leases sent at once */
+#define RECENT     8192       /* positions whose addresses are remembered; power of two */
+#define LINES_TICK 50         /* lines of the configuration told a second, while they differ */
+#define NAMES      4          /* datagrams of names a second */
+#define APART_S    30         /* s that the clocks of the two may differ without a word */
+#define SURE_S     60         /* s, of lease_table_sure(): more than what "left" loses on its way */
 
 enum mode { WAITING, ALONE, TOGETHER };
 
@@ -106,7 +110,7 @@ static bool is_stalled(const struct dhcp_peer *peer)
 	uint64_t now = now_of(peer);
 
 	return peer->mutual && ((peer->acked < peer->position && now > peer->acked_at + STALLED_NS) ||
-				(!peer->joined && now > peer->mutual_at + JOIN_NS));
+				(!peer->joined && now > peer->mutual_at + STALLED_NS));
 }
 
 /* As it is now, whatever has not come to pass yet of what follows from it. */
@@ -374,9 +378,8 @@ static void settle(struct dhcp_peer *peer)
 	peer->mode = mode_of(peer);
 	if (peer->mode == TOGETHER && peer->acked == peer->position)
 		peer->together_until = dhcp_now(server);
-	lease_table_alone(server->leases, peer->mode != TOGETHER,
-			  peer->together_until == INT64_MIN ? INT64_MIN : peer->together_until - SURE_S,
-			  dhcp_now(server));
+	lease_table_sure(server->leases, peer->together_until == INT64_MIN ? INT64_MIN : peer->together_until - SURE_S,
+			 dhcp_now(server));
 	if (peer->mode != before)
 		on_mode(peer, before);
 }

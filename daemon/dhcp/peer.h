@@ -20,15 +20,15 @@
  *
  * So an address is never acknowledged to two PCs whose leases run, unless each server was ALONE before the other one had
  * all that it had done while ALONE: the link between the two is cut in both directions, and PCs reach both. With
- * `split = yes` not even then: new addresses come from the own half only, and while ALONE no address goes to another PC
- * that the other server could still be renewing for its last holder.
+ * `split = yes` not even then: new addresses come from the own half only, and no address goes to another PC before both
+ * have known for a minute that it is free, for the other server could still be renewing it for its last holder.
  *
  * The names of the PCs are told in turns, a few each second (dhcp/peer_names.h): a PC has one name on both.
  *
  * Whenever the two begin to hear each other (HELLO each second), each tells all its leases again; after that each
  * change, until it is confirmed. What both must agree about (dhcp/peer_lines.h) is compared at each HELLO; if it differs,
  * the primary goes on as if ALONE, and the backup does not answer while it hears the primary. The same with a server that
- * speaks another version of this, and when leases do not get through although HELLOs do.
+ * speaks another version of this, and when leases do not get through for 10 s although HELLOs do.
  */
 #ifndef BOOTWELL_DHCP_PEER_H
 #define BOOTWELL_DHCP_PEER_H

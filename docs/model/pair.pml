@@ -20,13 +20,15 @@
  *	RELEASED	a server that is ALONE now sends the ACKs that waited for the other one
  *	REFUSED		a change that was refused is confirmed all the same
  *	NEVER		none: that the two leases can run once both were ALONE
+ *	AT_ONCE		with SPLIT: TOGETHER, an address goes to another PC as soon as it is free here
  *	REVIVE		with SPLIT: the backup gives an address of the primary's half to its last holder when it has ended
  *
  * With SPLIT and leases that are renewed while ALONE (LEASE=2) Spin does find a way: a message that says when a lease ends
  * comes only after that end, and the lease was renewed meanwhile. So the server wants the end to be SURE_S (60 s, peer.c)
  * before the two last knew the same: that no datagram is on its way for longer is what split = yes relies on.
  *
- * Left out: how long things take (each order is tried), the stream of many leases (with one, each message holds it), and
+ * Left out: how long things take (each order is tried), and so the primary that goes on by itself because leases have not
+ * got through for 10 s, the stream of many leases (with one, each message holds it), and
  * the clock, which no rule uses.
  */
 #ifndef TICKS
@@ -230,7 +232,11 @@ inline hear(x) {
 
 /* --- PCs --- */
 #define never(x) (s[x].version[0] + s[x].version[1] == 0)
+#ifdef AT_ONCE
 #define knows_free(x) (s[x].mode == TOGETHER || never(x) || s[x].sure)
+#else
+#define knows_free(x) (never(x) || s[x].sure)
+#endif
 #ifdef REVIVE
 #define backup_may(pc) (s[1].who == pc)
 #else

@@ -44,6 +44,7 @@ history() {
 	sleep 2
 	while kill -0 "$client" 2>/dev/null; do fault "${@:1 + i++ % $#:1}"; faults=$((faults + 1)); done
 	sed 's/^/# /' "$TMP/room"
+	wait "$client" || sed 's/^/# /' "$TMP/one.err" "$TMP/two.err"
 	check "$what" wait "$client"
 }
 pair_config 10.82.0.100-10.82.0.107

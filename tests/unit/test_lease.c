@@ -263,8 +263,8 @@ static void test_lease_halves(void)
 	lease_table_free(t);
 }
 
-/* While the other one is not heard, what it could still be renewing for somebody goes to nobody else. */
-static void test_lease_halves_alone(void)
+/* What the other one could still be renewing for somebody goes to nobody else, whether it is heard or not. */
+static void test_lease_halves_sure(void)
 {
 	struct lease_table *t = table_new();
 	struct lease_client c = mac(1);
@@ -275,27 +275,28 @@ static void test_lease_halves_alone(void)
 	CU_ASSERT_EQUAL(bind_one(t, 2, 0, 100), NET + 14);
 	lease_by_address(t, NET + 10)->version[0] = 1;
 	lease_by_address(t, NET + 14)->version[0] = 2;
+	lease_table_sure(t, 99, 100); /* both were bound when the two last knew the same */
 	lease_table_expire(t, 100);
 	lease_by_address(t, NET + 10)->had = lease_by_address(t, NET + 14)->had = true;
-	lease_table_alone(t, true, 99, 100); /* both were bound when the two last knew the same */
 	CU_ASSERT_EQUAL(bind_one(t, 3, 0, 300), 0);
 	CU_ASSERT_EQUAL(bind_one(t, 1, 0, 300), NET + 10); /* its last holder */
 	lease_table_expire(t, 300);
 	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, NET + 14, &lease), -EADDRINUSE);
-	/* Who was only offered it, while the other one was heard, is not its last holder. */
-	lease_table_alone(t, false, 99, 300);
+	/* Who is offered what both know to be free gets it; who asks for what is offered to somebody else does not. */
+	lease_table_sure(t, 100, 300);
 	c = mac(5);
 	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, NET + 14, &lease), 0);
 	lease->had = false;
 	lease_set(t, lease, LEASE_OFFERED, &c, 360);
-	lease_table_alone(t, true, 99, 300);
+	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, NET + 14, &lease), 0);
+	c = mac(6);
 	CU_ASSERT_EQUAL(lease_claim(t, 0, &c, 0, NET + 14, &lease), -EADDRINUSE);
+	/* The offer ends: as if it had just been freed. */
 	lease_set(t, lease, LEASE_FREE, NULL, 0);
-	lease->freed = 100;
-	lease_table_alone(t, true, 100, 300); /* .14 had ended by then */
-	CU_ASSERT_EQUAL(bind_one(t, 3, 0, 400), NET + 14);
-	lease_table_alone(t, false, 100, 400);
-	CU_ASSERT_EQUAL(bind_one(t, 4, 0, 500), NET + 10);
+	CU_ASSERT_EQUAL(bind_one(t, 3, NET + 14, 400), 0);
+	CU_ASSERT_EQUAL(bind_one(t, 5, 0, 400), 0);
+	lease_table_sure(t, 300, 400);
+	CU_ASSERT_EQUAL(bind_one(t, 3, NET + 14, 500), NET + 14);
 	lease_table_free(t);
 }
 
@@ -438,6 +439,6 @@ UNIT_MAIN(UNIT(test_lease_usage_of_a_subnet), UNIT(test_lease_gives_all_but_excl
 	  UNIT(test_lease_wanted_address_if_it_is_free), UNIT(test_lease_reservation_wins_and_is_left_alone),
 	  UNIT(test_lease_oldest_free_address_is_used_again), UNIT(test_lease_flood_of_offers_locks_nobody_out),
 	  UNIT(test_lease_claim_refuses_what_another_has), UNIT(test_lease_quarantine_ends_and_is_limited),
-	  UNIT(test_lease_restore_and_copy), UNIT(test_lease_halves), UNIT(test_lease_halves_alone),
+	  UNIT(test_lease_restore_and_copy), UNIT(test_lease_halves), UNIT(test_lease_halves_sure),
 	  UNIT(test_lease_that_goes_with_another_is_told), UNIT(test_lease_65k_addresses_each_once),
 	  UNIT(test_lease_model))

@@ -28,14 +28,17 @@ breaks() { look "$@"; said "$1" 'errors: 1' && [ -s "$TMP/$1/pair.pml.trail" ]; 
 deaths=(-DTICKS=1 -DCHANGES=3 -DDEATHS=2 -DKILLS=0)
 kills=(-DTICKS=1 -DCHANGES=2 -DDEATHS=1 -DKILLS=1)
 split=(-DSPLIT -DTICKS=2 -DCHANGES=3 -DDEATHS=2 -DKILLS=0)
+many=(-DSPLIT -DTICKS=0 -DCHANGES=5 -DDEATHS=2 -DKILLS=0) # what AT_ONCE breaks needs five
 
 check "servers that believe each other dead: two PCs only when both were alone" holds deaths "${deaths[@]}"
 check "servers that are killed: the same" holds kills "${kills[@]}"
 check "split = yes: never" holds split "${split[@]}"
+check "split = yes, and many changes: never" holds split-many "${many[@]}"
 check "split = yes, and a server is killed: never" holds split-kills -DSPLIT "${kills[@]}"
 
 for rule in NO_CONFIRM NO_WAIT SECONDS FREE_WINS REFUSED OURS_WINS RELEASED; do
 	check "without a rule ($rule) it does not hold" breaks "$rule" "-D$rule" "${deaths[@]}"
 done
+check "split = yes without AT_ONCE's rule does not hold" breaks AT_ONCE -DAT_ONCE "${many[@]}"
 check "split = yes without REVIVE's rule does not hold" breaks REVIVE -DREVIVE "${split[@]}"
 check "two PCs with one address when both were alone: without split that can be" breaks alone -DNEVER "${deaths[@]}"
