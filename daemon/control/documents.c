@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One document is made at a time: a snapshot, then its text on a helper thread, then all who waited are answered. Who
- * needs a newer one than that which is being made waits for the next.
+ * One document is made at a time: a snapshot, then its text on a thread in the background, then all who waited are
+ * answered. Who needs a newer one than that which is being made waits for the next.
  */
 #include "daemon/control/documents.h"
 
@@ -12,6 +12,7 @@
 
 #include "daemon/control/parts.h"
 #include "daemon/control/status.h"
+#include "daemon/core/aside.h"
 #include "daemon/core/clock.h"
 
 #define SECOND 1000000000ull
@@ -32,6 +33,7 @@ struct kind {
 
 struct documents {
 	struct daemon *d;
+	struct aside *aside; /* prints: in the background, and nobody waits for it at the end */
 	pthread_mutex_t lock;
 	struct kind kind[DOCUMENTS];
 	struct loop_source *tick; /* tells the time to documents_early() */
@@ -42,6 +44,7 @@ struct documents {
 };
 
 struct work {
+	struct aside_job job;
 	struct documents *documents;
 	enum document what;
 	uint64_t begun;
@@ -90,16 +93,20 @@ static void work_free(struct work *w)
 	free(w);
 }
 
-static int print(void *arg)
+static void print(struct aside_job *job)
 {
-	struct work *w = arg;
+	struct work *w = (struct work *)job;
 
 	w->text = status_print(&w->source,
 			       w->what == DOCUMENT_STATUS    ? STATUS_ALL
 			       : w->what == DOCUMENT_CLIENTS ? STATUS_CLIENTS
 							     : STATUS_IMAGES,
 			       &w->length);
-	return 0;
+}
+
+static void work_drop(struct aside_job *job)
+{
+	work_free((struct work *)job);
 }
 
 static void publish(struct documents *s, struct kind *k, struct http_document *document, uint64_t begun)
@@ -115,14 +122,14 @@ static void publish(struct documents *s, struct kind *k, struct http_document *d
 	http_document_unref(old);
 }
 
-static void printed(void *arg, int result)
+/* Without a text: out of memory. */
+static void made(struct work *w)
 {
-	struct work *w = arg;
 	struct documents *s = w->documents;
 	struct kind *k = &s->kind[w->what];
 	struct http_document *document = NULL;
 
-	if (!result && w->text) {
+	if (w->text) {
 		document = http_document_new(w->text, w->length, JSON);
 		w->text = NULL;
 	}
@@ -139,6 +146,12 @@ static void printed(void *arg, int result)
 	work_free(w);
 }
 
+static void printed(void *owner, struct aside_job *job)
+{
+	(void)owner;
+	made((struct work *)job);
+}
+
 static void on_snapshot(void *arg, struct snapshot *snapshot)
 {
 	struct work *w = arg;
@@ -151,8 +164,9 @@ static void on_snapshot(void *arg, struct snapshot *snapshot)
 	status_source_init(&w->source, s->d, snapshot);
 	if (w->what == DOCUMENT_STATUS)
 		status_source_all(&w->source, s->d);
-	if (loop_work(s->d->loop, print, printed, w))
-		printed(w, -ENOMEM);
+	w->job = (struct aside_job){.work = print, .done = printed, .drop = work_drop};
+	if (aside_begin(s->aside, &w->job))
+		made(w);
 }
 
 static void make_next(struct documents *s)
@@ -175,7 +189,7 @@ static void make_next(struct documents *s)
 		s->making = true;
 		s->last = what;
 		if (snapshot_take(s->d->snapshots, 0, on_snapshot, w))
-			printed(w, -ENOMEM);
+			made(w);
 	}
 }
 
@@ -250,21 +264,21 @@ bool documents_alive(struct documents *s)
 
 /* --- one client --------------------------------------------------------------------------------------------------- */
 
-static int print_one(void *arg)
+static void print_one(struct aside_job *job)
 {
-	struct work *w = arg;
+	struct work *w = (struct work *)job;
 
 	w->text = status_print(&w->source, w->boots ? STATUS_BOOTS : STATUS_CLIENT, &w->length);
-	return 0;
 }
 
-static void printed_one(void *arg, int result)
+static void printed_one(void *owner, struct aside_job *job)
 {
-	struct work *w = arg;
+	struct work *w = (struct work *)job;
 
+	(void)owner;
 	if (w->documents->stopped)
 		; /* who asked was answered by http_free() */
-	else if (result || !w->text)
+	else if (!w->text)
 		http_reply(w->request, 500, "text/plain", "out of memory\n", 14);
 	else
 		http_reply(w->request, 200, JSON, w->text, w->length);
@@ -291,8 +305,11 @@ void documents_client(struct documents *s, const char *name, bool boots, struct 
 		status_source_init(&w->source, s->d, one);
 	}
 	snapshot_unref(one);
-	if (w && !loop_work(s->d->loop, print_one, printed_one, w))
-		return;
+	if (w) {
+		w->job = (struct aside_job){.work = print_one, .done = printed_one, .drop = work_drop};
+		if (!aside_begin(s->aside, &w->job))
+			return;
+	}
 	if (w)
 		work_free(w);
 	http_reply(request, 500, "text/plain", "out of memory\n", 14);
@@ -309,7 +326,9 @@ int documents_new(struct documents **ret, struct daemon *d)
 		return -ENOMEM;
 	s->d = d;
 	pthread_mutex_init(&s->lock, NULL);
-	r = loop_add_timer(d->loop, loop_now(d->loop), on_tick, s, &s->tick);
+	r = aside_new(&s->aside, d->loop, 1, s);
+	if (!r)
+		r = loop_add_timer(d->loop, loop_now(d->loop), on_tick, s, &s->tick);
 	if (r) {
 		documents_free(s);
 		return r;
@@ -320,10 +339,13 @@ int documents_new(struct documents **ret, struct daemon *d)
 
 void documents_stop(struct documents *s)
 {
-	if (!s)
+	if (!s || s->stopped)
 		return;
 	s->stopped = true;
 	loop_source_free(s->tick);
+	s->tick = NULL;
+	aside_free(s->aside);
+	s->aside = NULL;
 	for (unsigned int i = 0; i < DOCUMENTS; i++) {
 		waiters_answer(&s->kind[i].waiting, s->kind[i].now);
 		waiters_answer(&s->kind[i].next, s->kind[i].now);
@@ -334,6 +356,7 @@ void documents_free(struct documents *s)
 {
 	if (!s)
 		return;
+	documents_stop(s);
 	for (unsigned int i = 0; i < DOCUMENTS; i++)
 		http_document_unref(s->kind[i].now);
 	pthread_mutex_destroy(&s->lock);

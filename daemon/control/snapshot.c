@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A pass copies SLICE clients, and comes again in the next round by a timer that is due at once. Who asks for what is
- * now while a pass is under way waits for the next one; the others share it.
+ * A pass copies SLICE clients, and comes again in the next round by a timer that is due at once; the whole is sorted
+ * aside. Who asks for what is now while a pass is under way waits for the next one; the others share it.
  */
 #include "daemon/control/snapshot.h"
 
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/aside.h"
 #include "daemon/core/loop.h"
 
 #define SLICE 128
@@ -25,6 +26,7 @@ struct snapshots {
 	struct loop *loop;
 	struct boot *boot;
 	struct loop_source *timer;
+	struct aside *aside;
 	struct snapshot *last, *coming; /* coming: a pass is under way */
 	size_t at;
 	struct waiter *waiting, *next_pass;
@@ -171,6 +173,7 @@ static int begin(struct snapshots *s)
 	return 0;
 }
 
+/* It is sorted. */
 static void end_pass(struct snapshots *s)
 {
 	struct waiter *list = s->waiting;
@@ -179,7 +182,6 @@ static void end_pass(struct snapshots *s)
 	snapshot_unref(s->last);
 	s->last = s->coming;
 	s->coming = NULL;
-	sort(s->last);
 	s->waiting = s->next_pass;
 	s->next_pass = NULL;
 	if (s->waiting && begin(s)) {
@@ -187,6 +189,43 @@ static void end_pass(struct snapshots *s)
 		s->waiting = NULL;
 	}
 	tell(list, s->last);
+}
+
+struct sorting {
+	struct aside_job job;
+	struct snapshot *snapshot;
+};
+
+static void sort_work(struct aside_job *job)
+{
+	sort(((struct sorting *)job)->snapshot);
+}
+
+static void sort_drop(struct aside_job *job)
+{
+	snapshot_unref(((struct sorting *)job)->snapshot);
+	free(job);
+}
+
+static void sorted(void *owner, struct aside_job *job)
+{
+	sort_drop(job);
+	end_pass(owner);
+}
+
+static void begin_sort(struct snapshots *s)
+{
+	struct sorting *w = calloc(1, sizeof(*w));
+
+	if (w) {
+		w->job = (struct aside_job){.work = sort_work, .done = sorted, .drop = sort_drop};
+		w->snapshot = snapshot_ref(s->coming);
+		if (!aside_begin(s->aside, &w->job))
+			return;
+		sort_drop(&w->job);
+	}
+	sort(s->coming);
+	end_pass(s);
 }
 
 static void on_timer(void *arg)
@@ -199,7 +238,7 @@ static void on_timer(void *arg)
 	if (s->at)
 		loop_timer_set(s->timer, loop_now(s->loop));
 	else
-		end_pass(s);
+		begin_sort(s);
 }
 
 int snapshot_take(struct snapshots *s, uint64_t age, snapshot_fn done, void *arg)
@@ -243,8 +282,11 @@ int snapshots_new(struct snapshots **ret, struct loop *loop, struct boot *boot)
 		return -ENOMEM;
 	s->loop = loop;
 	s->boot = boot;
-	r = loop_add_timer(loop, UINT64_MAX, on_timer, s, &s->timer);
+	r = aside_new(&s->aside, loop, 1, s);
+	if (!r)
+		r = loop_add_timer(loop, UINT64_MAX, on_timer, s, &s->timer);
 	if (r) {
+		aside_free(s->aside);
 		free(s);
 		return r;
 	}
@@ -257,6 +299,7 @@ void snapshots_free(struct snapshots *s)
 	if (!s)
 		return;
 	loop_source_free(s->timer);
+	aside_free(s->aside);
 	tell(s->waiting, NULL);
 	tell(s->next_pass, NULL);
 	snapshot_unref(s->coming);

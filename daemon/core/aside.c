@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "daemon/core/background.h"
 #include "daemon/core/clock.h"
 #include "daemon/core/loop.h"
 
@@ -145,6 +146,7 @@ static void *thread_main(void *arg)
 	struct aside_job *job;
 
 	pthread_setname_np(pthread_self(), "aside");
+	background();
 	pthread_mutex_lock(&a->lock);
 	while ((job = queue_pop(&a->todo))) {
 		pthread_mutex_unlock(&a->lock);

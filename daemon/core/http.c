@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/core/background.h"
 #include "daemon/core/clock.h"
 #include "daemon/core/http.h"
 #include "daemon/core/inet.h"
@@ -384,6 +385,7 @@ static void *thread(void *arg)
 	bool stop = false;
 	int wait = 0;
 
+	background(); /* strangers can keep it as busy as they like */
 	while (!stop) {
 		eventfd_t value;
 

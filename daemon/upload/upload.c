@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/core/background.h"
 #include "daemon/core/gate.h"
 #include "daemon/core/inet.h"
 
@@ -739,6 +740,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
 
 	(void)version;
 	if (!rq) {
+		background(); /* each connection has a thread */
 		rq = request_new(server, connection, url, method);
 		*con_cls = rq;
 		return rq ? MHD_YES : MHD_NO;
@@ -801,6 +803,7 @@ static void *gate_thread(void *arg)
 	struct pollfd poll_fds[] = {{.fd = gate_fd(server->gate), .events = POLLIN},
 				    {.fd = server->stop, .events = POLLIN}};
 
+	background();
 	while (!poll_fds[1].revents) {
 		poll(poll_fds, 2, 500);
 		gate_run(server->gate);

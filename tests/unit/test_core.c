@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The small parts of daemon/core: addresses as text, networks, clocks. */
+/* The small parts of daemon/core: addresses as text, networks, clocks, who comes first. */
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "daemon/core/background.h"
 #include "daemon/core/clock.h"
 #include "daemon/core/inet.h"
 
@@ -37,4 +43,37 @@ static void test_clock_deadline(void)
 	CU_ASSERT_EQUAL(clock_realtime_s() > 1000000000, true);
 }
 
-UNIT_MAIN(UNIT(test_inet_text), UNIT(test_inet_within), UNIT(test_clock_deadline))
+struct place {
+	int policy, nice;
+};
+
+static void look(struct place *ret)
+{
+	ret->policy = sched_getscheduler(0);
+	ret->nice = getpriority(PRIO_PROCESS, (id_t)gettid());
+}
+
+static void *step_back(void *arg)
+{
+	background();
+	look(arg);
+	return NULL;
+}
+
+/* The thread alone, not the process. */
+static void test_background(void)
+{
+	struct place before, after, thread;
+	pthread_t t;
+
+	look(&before);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&t, NULL, step_back, &thread), 0);
+	pthread_join(t, NULL);
+	look(&after);
+	CU_ASSERT_EQUAL(thread.policy, SCHED_BATCH);
+	CU_ASSERT_EQUAL(thread.nice, before.nice > BACKGROUND_NICE ? before.nice : BACKGROUND_NICE);
+	CU_ASSERT_EQUAL(after.policy, before.policy);
+	CU_ASSERT_EQUAL(after.nice, before.nice);
+}
+
+UNIT_MAIN(UNIT(test_inet_text), UNIT(test_inet_within), UNIT(test_clock_deadline), UNIT(test_background))
