@@ -2,12 +2,12 @@
 /*
  * The commit that goes on: one at a time, asked for and watched through the control API. The loop closes the super
  * client's disk and switches the generation; reading and writing is commit.c's, on a thread of its own. The loop opens
- * nothing in the folder of images, which may hang: what is to be put in order there is done aside (core/aside.h).
+ * nothing in the folder of images, which may hang: that, and what is to be put in order there, is done aside
+ * (core/aside.h). A thread that hangs there at the end of the program is left behind, and what it uses with it.
  */
 #include "daemon/commit/service.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,8 @@
 #include "daemon/core/log.h"
 #include "daemon/core/clock.h"
 #include "daemon/image/sparse_file.h"
+
+#define STOP_PATIENCE (5 * 1000000000ull) /* ns that the end waits for the thread */
 
 enum phase { IDLE, PREPARING, LOOKING, WRITING, DONE, FAILED };
 
@@ -30,13 +32,20 @@ struct commit_service {
 	struct state_image seen; /* the file that it wrote */
 	struct aside *aside;
 	unsigned int tidying; /* jobs in the folder of images */
+	struct aside *writer; /* the commit's own thread */
 	uint32_t generation;  /* that it became */
 	unsigned int pruned;
 	int64_t began_ms; /* writing */
-	pthread_t thread;
-	bool has_thread, stopping;
+	bool working, stopping;
+	unsigned int refs; /* atomic: the owner's and the thread's */
 	int result;
 };
+
+static void service_unref(struct commit_service *s)
+{
+	if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		free(s);
+}
 
 static int64_t now_ms(void)
 {
@@ -168,8 +177,12 @@ int commit_service_new(struct commit_service **ret, const struct commit_parts *p
 	if (!s)
 		return -ENOMEM;
 	s->parts = *parts;
+	s->refs = 1;
 	r = aside_new(&s->aside, parts->loop, 1, s);
+	if (!r)
+		r = aside_new(&s->writer, parts->loop, 1, s);
 	if (r) {
+		aside_free(s->aside);
 		free(s);
 		return r;
 	}
@@ -184,16 +197,21 @@ void commit_service_stop(struct commit_service *s)
 		return;
 	s->stopping = true;
 	__atomic_store_n(&s->commit.cancel, true, __ATOMIC_RELAXED);
-	if (s->has_thread)
-		pthread_join(s->thread, NULL);
-	s->has_thread = false;
+	if (s->working && !aside_wait(s->writer, clock_monotonic_ns() + STOP_PATIENCE))
+		log_warning(
+			"the commit of image %s is left behind: the folder of images does not answer; what it wrote "
+			"is put in order at the next start",
+			s->commit.image);
+	aside_free(s->writer);
+	s->writer = NULL;
 	aside_free(s->aside);
 	s->aside = NULL;
 }
 
 void commit_service_free(struct commit_service *s)
 {
-	free(s);
+	if (s)
+		service_unref(s);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------*/
@@ -230,14 +248,25 @@ static int adopt(struct commit_service *s)
 	return 0;
 }
 
-static void finished(void *arg)
-{
-	struct commit_service *s = arg;
+struct work {
+	struct aside_job job;
+	struct commit_service *service;
+};
 
+static void work_drop(struct aside_job *job)
+{
+	service_unref(((struct work *)job)->service);
+	free(job);
+}
+
+static void finished(void *owner, struct aside_job *job)
+{
+	struct commit_service *s = owner;
+
+	work_drop(job);
+	s->working = false;
 	if (s->stopping)
 		return;
-	pthread_join(s->thread, NULL);
-	s->has_thread = false;
 	if (!s->result && !s->look)
 		s->result = adopt(s);
 	s->end = s->result ? FAILED : DONE;
@@ -270,30 +299,36 @@ static int see_file(struct commit_service *s)
 	return r;
 }
 
-static void *work(void *arg)
+static void work(struct aside_job *job)
 {
-	struct commit_service *s = arg;
+	struct commit_service *s = ((struct work *)job)->service;
 
 	s->result = s->look ? commit_look(&s->commit) : commit_write(&s->commit);
 	if (!s->result && !s->look)
 		s->result = see_file(s);
-	loop_wake(s->parts.loop, finished, s);
-	return NULL;
 }
 
 /* --- the beginning ------------------------------------------------------------------------------------------------*/
 
 static int start(struct commit_service *s)
 {
+	struct work *w = calloc(1, sizeof(*w));
+
 	s->phase = s->look ? LOOKING : WRITING;
 	s->began_ms = now_ms();
-	if (pthread_create(&s->thread, NULL, work, s)) {
-		s->phase = FAILED;
-		sentence_set(&s->commit.error, "image %s was not changed: no thread can be started", s->commit.image);
-		return -EAGAIN;
+	if (w) {
+		w->job = (struct aside_job){.work = work, .done = finished, .drop = work_drop};
+		w->service = s;
+		__atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+		s->working = true;
+		if (!aside_begin(s->writer, &w->job))
+			return 0;
+		s->working = false;
+		work_drop(&w->job);
 	}
-	s->has_thread = true;
-	return 0;
+	s->phase = FAILED;
+	sentence_set(&s->commit.error, "image %s was not changed: no thread can be started", s->commit.image);
+	return -EAGAIN;
 }
 
 static void frozen(void *arg, int result, const char *error)

@@ -25,7 +25,10 @@ struct commit_parts {
 };
 
 int commit_service_new(struct commit_service **ret, const struct commit_parts *parts);
-/* Stops a commit that runs and waits for its thread, while the loop is there; the session stays. NULL is fine. */
+/*
+ * Stops a commit that runs, while the loop is there; the session stays. Its thread is waited for some seconds: one that
+ * hangs in the folder of images does not hold the end of the program. NULL is fine.
+ */
 void commit_service_stop(struct commit_service *service);
 /* After loop_free(), which may still tell it something. */
 void commit_service_free(struct commit_service *service);

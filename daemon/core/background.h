@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who comes first when CPUs are short: the loop, which answers packets. Threads that may be kept busy by others say so. */
+/* When CPUs are short the loop comes first, which answers packets. Threads that others can keep busy say so. */
 #ifndef BOOTWELL_BACKGROUND_H
 #define BOOTWELL_BACKGROUND_H
 

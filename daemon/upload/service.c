@@ -25,6 +25,7 @@
 
 #define UPLOAD_REFUSED_NOTED 20                  /* a minute, in the audit log */
 #define OPEN_PATIENCE        (5 * 1000000000ull) /* that the folder of images may take */
+#define STOP_PATIENCE        (5 * 1000000000ull) /* the same, at the end */
 
 struct upload_service {
 	struct upload_service_parts parts;
@@ -208,7 +209,17 @@ static int permit_operator(struct upload_service *s, const struct upload_asking 
 			   struct upload_refusal *error)
 {
 	struct access_who who;
-	int r = access_check(s->parts.access, asking->address, asking->authorization, &who, error ? &error->why : NULL);
+	bool gone;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	gone = s->stopping; /* the list of operators may go soon */
+	pthread_mutex_unlock(&s->lock);
+	if (gone) {
+		give_error(error, "the server is stopping");
+		return -ESHUTDOWN;
+	}
+	r = access_check(s->parts.access, asking->address, asking->authorization, &who, error ? &error->why : NULL);
 
 	if (r == -EACCES)
 		log_limited(3, LOG_LEVEL_WARNING, "%s sent a token that is no operator's to the upload port",
@@ -620,6 +631,56 @@ int upload_service_new(struct upload_service **ret, const struct upload_service_
 	return 0;
 }
 
+/* The server's end waits for its threads, and they for the folder. */
+struct ending {
+	struct aside_job job;
+	struct upload_service *service; /* what the threads ask is there as long as they are */
+	struct upload_server *server;
+};
+
+static void end_work(struct aside_job *job)
+{
+	upload_server_free(((struct ending *)job)->server);
+}
+
+static void end_drop(struct aside_job *job)
+{
+	service_unref(((struct ending *)job)->service);
+	free(job);
+}
+
+static void end_done(void *owner, struct aside_job *job)
+{
+	(void)owner;
+	end_drop(job);
+}
+
+static void end_server(struct upload_service *s)
+{
+	struct ending *e = s->server ? calloc(1, sizeof(*e)) : NULL;
+
+	if (e) {
+		e->job = (struct aside_job){.work = end_work, .done = end_done, .drop = end_drop};
+		e->service = s;
+		e->server = s->server;
+		pthread_mutex_lock(&s->lock);
+		s->refs++;
+		pthread_mutex_unlock(&s->lock);
+		s->server = NULL;
+		if (aside_begin(s->aside, &e->job)) {
+			end_work(&e->job);
+			end_drop(&e->job);
+		} else if (!aside_wait(s->aside, clock_monotonic_ns() + STOP_PATIENCE)) {
+			log_warning(
+				"uploads are left behind: the folder of images %s does not answer; they can be gone "
+				"on with after the next start",
+				s->images_path);
+		}
+	}
+	upload_server_free(s->server);
+	s->server = NULL;
+}
+
 void upload_service_stop(struct upload_service *s)
 {
 	if (!s)
@@ -628,8 +689,7 @@ void upload_service_stop(struct upload_service *s)
 	s->stopping = true;
 	pthread_cond_broadcast(&s->answered);
 	pthread_mutex_unlock(&s->lock);
-	upload_server_free(s->server);
-	s->server = NULL;
+	end_server(s);
 	aside_free(s->aside);
 	s->aside = NULL;
 }

@@ -38,7 +38,9 @@ void upload_service_try(struct upload_service *service);
 bool upload_service_serves(const struct upload_service *service);
 /* Why it does not serve; NULL: it does, or is about to. NULL is fine. */
 const char *upload_service_problem(struct upload_service *service);
-/* Loop's thread, while the loop is there. Uploads that are under way break off and can be gone on with. NULL is fine.
+/*
+ * Loop's thread, while the loop is there. Uploads that are under way break off and can be gone on with; what hangs in
+ * the folder of images is waited for some seconds, and left behind. NULL is fine.
  */
 void upload_service_stop(struct upload_service *service);
 /* After loop_free(), which may still tell it something. */

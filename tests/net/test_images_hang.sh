@@ -40,6 +40,8 @@ root = $TMP/tftp
 fastpath = off
 [clients]
 ask-name = no
+[http]
+token = opensesame
 [images]
 path = $TMP/there
 [write-back]
@@ -143,3 +145,29 @@ hanging
 uploads() { [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' http://10.77.0.1:1000/)" != 000 ]; }
 check "when it answers, uploads are served" in_ns srv bash -c "$(declare -f wait_for uploads); wait_for 20 uploads"
 check "and it is no problem any more" wait_for 20 no_problem "images cannot be received"
+
+# --- the end does not wait for the folder ----------------------------------------------------------------------------
+head -c 20M /dev/urandom >"$TMP/disk.raw"
+BOOTWELL_TOKEN=opensesame ip netns exec "$(ns srv)" "$O/bootwell" image upload --give-up 1 --limit 2 --disk \
+	-s 10.77.0.1 -n sent.vhd "$TMP/disk.raw" >"$TMP/upload.out" 2>&1 &
+sender=$!
+at_exit kill "$sender"
+uploading() { bootwell status --json | jq -e '.uploads | length == 1' >/dev/null; }
+check "an upload is under way" wait_for 20 uploading
+hanging data:write
+sleep 4 # a part is being written
+check "bootwelld stops all the same" daemon_stop
+check "and says what it left" \
+	grep -q 'uploads are left behind: the folder of images .* does not answer' "$TMP/daemon.log"
+kill "$sender" 2>/dev/null
+hanging
+printf '#!/bin/sh\nexec sleep 300\n' >"$TMP/doctor"
+chmod +x "$TMP/doctor"
+export BOOTWELL_DOCTOR=$TMP/doctor
+daemon_start
+check "the next start serves" boots a
+curl -s --unix-socket "$BOOTWELL_SOCKET" -d '{}' http://x/api/images/one/mend >/dev/null
+writing() { "$O/bootwell" status --json | jq -e '.commit.state == "writing"' >/dev/null; }
+check "an image is being mended by a doctor that hangs" wait_for 20 writing
+check "bootwelld stops all the same" daemon_stop
+check "and says what it left" grep -q 'the commit of image one is left behind' "$TMP/daemon.log"
