@@ -4,7 +4,9 @@
 
 #include <errno.h>
 
+#include "daemon/config/identity.h"
 #include "daemon/dhcp/lease.h"
+#include "daemon/dhcp/whose.h"
 
 #define NET 0x0a4d0000u /* 10.77.0.0 */
 
@@ -100,6 +102,28 @@ static void test_lease_identified_by_mac_not_by_identifier(void)
 	lease_set(t, b, LEASE_BOUND, &other, 100);
 	CU_ASSERT_PTR_EQUAL(lease_by_client(t, 0, &other), b);
 	lease_table_free(t);
+}
+
+/* A PC that is known by its board is one PC with each of its cards; one that is known by its card is not. */
+static void test_lease_record_of_a_pc_with_two_cards(void)
+{
+	struct state_lease first = {.mac = {2, 0, 0, 0, 0, 1}}, second = {.mac = {2, 0, 0, 0, 0, 2}};
+	struct lease lease = {0};
+
+	first.id_length = second.id_length = identity_lease_id("uuid-0123456789abcdef0123456789abcdef", first.id);
+	memcpy(second.id, first.id, first.id_length);
+	lease.client = whose_record(&first);
+	CU_ASSERT(lease.client.keyed);
+	CU_ASSERT(whose_is_his(&lease, &first) && whose_is_his_card(&lease, &first));
+	CU_ASSERT(whose_is_his(&lease, &second));
+	CU_ASSERT_FALSE(whose_is_his_card(&lease, &second));
+	second.id[second.id_length - 1] ^= 1; /* another board */
+	CU_ASSERT_FALSE(whose_is_his(&lease, &second));
+	first.id_length = second.id_length = 3; /* identifiers as any client sends them: the cards decide */
+	lease.client = whose_record(&first);
+	CU_ASSERT_FALSE(lease.client.keyed);
+	CU_ASSERT(whose_is_his(&lease, &first));
+	CU_ASSERT_FALSE(whose_is_his(&lease, &second));
 }
 
 static void test_lease_wanted_address_if_it_is_free(void)
@@ -436,9 +460,9 @@ static void test_lease_usage_of_a_subnet(void)
 
 UNIT_MAIN(UNIT(test_lease_usage_of_a_subnet), UNIT(test_lease_gives_all_but_excluded_reserved_and_router),
 	  UNIT(test_lease_same_client_same_address), UNIT(test_lease_identified_by_mac_not_by_identifier),
-	  UNIT(test_lease_wanted_address_if_it_is_free), UNIT(test_lease_reservation_wins_and_is_left_alone),
-	  UNIT(test_lease_oldest_free_address_is_used_again), UNIT(test_lease_flood_of_offers_locks_nobody_out),
-	  UNIT(test_lease_claim_refuses_what_another_has), UNIT(test_lease_quarantine_ends_and_is_limited),
-	  UNIT(test_lease_restore_and_copy), UNIT(test_lease_halves), UNIT(test_lease_halves_sure),
-	  UNIT(test_lease_that_goes_with_another_is_told), UNIT(test_lease_65k_addresses_each_once),
-	  UNIT(test_lease_model))
+	  UNIT(test_lease_record_of_a_pc_with_two_cards), UNIT(test_lease_wanted_address_if_it_is_free),
+	  UNIT(test_lease_reservation_wins_and_is_left_alone), UNIT(test_lease_oldest_free_address_is_used_again),
+	  UNIT(test_lease_flood_of_offers_locks_nobody_out), UNIT(test_lease_claim_refuses_what_another_has),
+	  UNIT(test_lease_quarantine_ends_and_is_limited), UNIT(test_lease_restore_and_copy), UNIT(test_lease_halves),
+	  UNIT(test_lease_halves_sure), UNIT(test_lease_that_goes_with_another_is_told),
+	  UNIT(test_lease_65k_addresses_each_once), UNIT(test_lease_model))
