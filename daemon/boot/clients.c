@@ -204,7 +204,12 @@ static void load_boot(void *arg, const struct state_boot *boot)
 {
 	struct boot_client *client = arg;
 
-	client->steps = *boot;
+	if (!client->steps.id)
+		client->steps = *boot;
+	if (client->ready_image[0] || !boot->ready_ns)
+		return;
+	snprintf(client->ready_image, sizeof(client->ready_image), "%s", boot->image);
+	client->ready_generation = boot->generation;
 }
 
 int boot_clients_new(struct boot_clients **ret, struct state *state)
@@ -221,7 +226,8 @@ int boot_clients_new(struct boot_clients **ret, struct state *state)
 	if (!r)
 		r = load.error;
 	for (size_t i = 0; !r && i < load.clients->count; i++)
-		r = state_boot_each(state, load.clients->all[i]->rec.id, 1, load_boot, load.clients->all[i]);
+		r = state_boot_each(state, load.clients->all[i]->rec.id, STATE_BOOTS_KEPT, load_boot,
+				    load.clients->all[i]);
 	if (r) {
 		boot_clients_free(load.clients);
 		return r;
@@ -245,6 +251,7 @@ int boot_clients_put(struct boot_clients *c, const struct state_client *rec, str
 	/* Not by id: that of a client whose transaction was rolled back may be another's by now. */
 	struct boot_client *client = boot_clients_by_key(c, rec->key), *other;
 	struct state_client row = *rec;
+	bool important;
 	int r;
 
 	other = boot_clients_by_name(c, rec->name);
@@ -257,6 +264,8 @@ int boot_clients_put(struct boot_clients *c, const struct state_client *rec, str
 	}
 	if (r)
 		return r;
+	important = !client || client->rec.id != row.id || strcmp(client->rec.overlay, row.overlay) ||
+		    strcmp(client->rec.reset, row.reset);
 	if (client) {
 		unlink_client(c, client);
 		client->rec = row;
@@ -266,6 +275,8 @@ int boot_clients_put(struct boot_clients *c, const struct state_client *rec, str
 		if (!client)
 			return -ENOMEM;
 	}
+	if (important)
+		client->noted = state_position(c->state);
 	if (ret)
 		*ret = client;
 	return 0;
@@ -277,6 +288,7 @@ int boot_clients_rekey(struct boot_clients *c, struct boot_client *client, const
 
 	if (r)
 		return r;
+	client->noted = state_position(c->state);
 	unlink_client(c, client);
 	snprintf(client->rec.key, sizeof(client->rec.key), "%s", key);
 	link_client(c, client);
@@ -320,6 +332,7 @@ int boot_clients_move(struct boot_clients *c, struct boot_client *client, const 
 	unlink_client(c, client);
 	client->rec = row;
 	link_client(c, client);
+	client->noted = state_position(c->state);
 	return 0;
 }
 

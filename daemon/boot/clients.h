@@ -65,6 +65,12 @@ struct boot_client {
 	bool guarding;          /* boot/guard.c is looking */
 	uint64_t nonce_used_ms; /* nonces that were made before have had their boot */
 	bool not_noted;         /* its record is in memory, perhaps not in the state */
+	uint64_t noted;         /* state_position() behind what its disk stands on; 0: that is on the disk */
+	bool noting;            /* it is waited for */
+
+	/* Of the last boot that got a disk; "" none. */
+	char ready_image[CONFIG_NAME_MAX];
+	uint32_t ready_generation;
 
 	uint32_t server; /* our address that it talks to */
 	struct boot_waiter waiter[BOOT_WAITERS_MAX];

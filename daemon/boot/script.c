@@ -4,6 +4,7 @@
  * the menu, the capture system), or waits among the client's `waiter`s for the guard (boot/guard.c), the images
  * (catalogue/ask.c) and the disk.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,8 @@ static void disk_ready(void *arg, struct boot_disk_job *job, int result)
 	boot->stats.boots++;
 	client->state = BOOT_READY;
 	client->steps.ready_ns = boot_realtime_ns();
+	snprintf(client->ready_image, sizeof(client->ready_image), "%s", client->steps.image);
+	client->ready_generation = client->steps.generation;
 	snprintf(client->iqn, sizeof(client->iqn), "%s", job->disk.iqn);
 	snprintf(client->disk, sizeof(client->disk), "%s", job->disk.id);
 	snprintf(client->image, sizeof(client->image), "%s", job->chain.image.name);
@@ -180,6 +183,47 @@ static struct boot_disk_job *make_job(struct boot *boot, struct boot_client *cli
 	return job;
 }
 
+static void make_disk(struct boot *boot, struct boot_client *client, const struct config_profile *profile);
+
+struct noting {
+	struct boot *boot;
+	int64_t client;
+};
+
+static void noted(void *arg, int result)
+{
+	struct noting *n = arg;
+	struct boot *boot = n->boot;
+	struct boot_client *client = result == -ECANCELED ? NULL : boot_clients_by_id(boot->clients, n->client);
+
+	free(n);
+	if (!client)
+		return; /* or the end: boot_free() answers */
+	client->noting = false;
+	if (result)
+		boot_failed(boot, client, "the server cannot write its state; see its log", true);
+	else
+		make_disk(boot, client, boot_profile(boot, boot_section(boot, client), &client->rec));
+}
+
+/* What a crash would forget must not be what its disk stands on. False: nothing is to be waited for. */
+static bool wait_for_note(struct boot *boot, struct boot_client *client)
+{
+	struct noting *n;
+
+	if (state_is_durable(boot->state, client->noted))
+		return false;
+	n = calloc(1, sizeof(*n));
+	if (!n) {
+		boot_failed(boot, client, "the server is out of memory", true);
+		return true;
+	}
+	*n = (struct noting){.boot = boot, .client = client->rec.id};
+	client->noting = true;
+	state_when(boot->state, client->noted, noted, n);
+	return true;
+}
+
 /* All images that it is given are there. */
 static void make_disk(struct boot *boot, struct boot_client *client, const struct config_profile *profile)
 {
@@ -202,6 +246,8 @@ static void make_disk(struct boot *boot, struct boot_client *client, const struc
 			return;
 		}
 	}
+	if (wait_for_note(boot, client))
+		return;
 	job = make_job(boot, client, profile, &chain);
 	if (!job) {
 		boot_failed(boot, client, "the server is out of memory", true);
@@ -480,7 +526,7 @@ void boot_script(struct boot *boot, const struct boot_ask *ask, boot_script_fn d
 		return;
 	}
 	client->waiter[client->waiters++] = (struct boot_waiter){.done = done, .arg = arg};
-	if (client->state == BOOT_PREPARING || client->guarding || client->asking)
+	if (client->state == BOOT_PREPARING || client->guarding || client->asking || client->noting)
 		return;
 	note_asked(boot, client, ask, nonce_ms);
 	boot_guard(boot, client, guarded);
@@ -505,6 +551,37 @@ void boot_send_menu(struct boot *boot, struct boot_client *client, const struct 
 	done(arg, n > 0 ? text : "", n > 0 ? n : 0);
 }
 
+/* The name is told to the PC when it is on the disk. */
+struct naming {
+	boot_script_fn done;
+	void *arg;
+	char name[CONFIG_HOST_MAX];
+};
+
+static void named(void *arg, int result)
+{
+	struct naming *n = arg;
+	char text[IPXE_SCRIPT_MAX];
+	int length = ipxe_script_named(text, sizeof(text), result ? "" : n->name,
+				       result ? "the server cannot write its state; see its log" : NULL);
+
+	n->done(n->arg, length > 0 ? text : "", length > 0 ? length : 0);
+	free(n);
+}
+
+static bool name_when_noted(struct boot *boot, const struct boot_client *client, boot_script_fn done, void *arg)
+{
+	struct naming *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return false;
+	n->done = done;
+	n->arg = arg;
+	snprintf(n->name, sizeof(n->name), "%s", client->rec.name);
+	state_when(boot->state, state_position(boot->state), named, n);
+	return true;
+}
+
 void boot_script_name(struct boot *boot, const struct boot_ask *ask, const char *name, boot_script_fn done, void *arg)
 {
 	struct boot_client *client = find_client(boot, ask);
@@ -524,6 +601,8 @@ void boot_script_name(struct boot *boot, const struct boot_ask *ask, const char 
 			      &(struct boot_change){.name = name, .keep = BOOT_UNCHANGED, .upload = BOOT_UNCHANGED},
 			      &error))
 		wrong = NULL;
+	if (!wrong && name_when_noted(boot, client, done, arg))
+		return;
 	n = ipxe_script_named(text, sizeof(text), wrong ? "" : client->rec.name, wrong);
 	done(arg, n > 0 ? text : "", n > 0 ? n : 0);
 }

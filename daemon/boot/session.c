@@ -90,6 +90,7 @@ int boot_session_begin(struct boot *boot, const char *name, const char *image, s
 	if (r)
 		return sentence_fail(error, r, "the session cannot be noted in the state: %s",
 				     state_error(boot->state));
+	client->noted = state_position(boot->state);
 	log_notice("client %s updates image %s, generation %u", client->rec.name, image, row.generation);
 	return 0;
 }
@@ -225,24 +226,15 @@ void boot_session_thaw(struct boot *boot)
 	boot->committing = 0;
 }
 
-/* The last boot that got a disk: one that was refused, for the image has moved on, leaves the write-back as it was. */
-static void take_ready(void *arg, const struct state_boot *steps)
-{
-	struct state_boot *last = arg;
-
-	if (!last->ready_ns && steps->ready_ns)
-		*last = *steps;
-}
-
-/* A PC that is off may have written something that only fits the generation that it was started from. */
+/*
+ * A PC that is off may have written something that only fits the generation that it was started from: by the last boot
+ * that got a disk. One that was refused, for the image has moved on, leaves the write-back as it was.
+ */
 static bool kept_on(struct boot *boot, const struct boot_client *client, const char *image, uint32_t generation)
 {
-	struct state_boot last = {};
-
 	if (boot_profile(boot, boot_section(boot, client), &client->rec)->keep != CONFIG_YES)
 		return false;
-	state_boot_each(boot->state, client->rec.id, STATE_BOOTS_KEPT, take_ready, &last);
-	return last.generation == generation && !strcmp(last.image, image);
+	return client->ready_generation == generation && !strcmp(client->ready_image, image);
 }
 
 bool boot_uses_generation(struct boot *boot, const char *image, uint32_t generation)

@@ -225,6 +225,7 @@ static bool file_shared(const struct catalogue_rows *all, const struct state_ima
 
 struct removal {
 	struct aside_job job;
+	struct catalogue *catalogue;
 	char path[256], name[64], file[256];
 };
 
@@ -253,7 +254,21 @@ static void remove_done(void *owner, struct aside_job *job)
 	free(job);
 }
 
-/* Not here: the folder may hang. */
+/* Not here: the folder may hang. A row that a crash would bring back needs its file. */
+static void row_is_gone(void *arg, int result)
+{
+	struct removal *r = arg;
+
+	if (result) {
+		log_warning("the file %s of an old generation of image %s stays: that it is none any more cannot be "
+			    "written to the state",
+			    r->file, r->name);
+		free(r);
+	} else if (aside_begin(r->catalogue->aside, &r->job)) {
+		free(r);
+	}
+}
+
 static void remove_file(struct catalogue *c, const struct config *config, const struct state_image *image)
 {
 	struct removal *r = calloc(1, sizeof(*r));
@@ -264,8 +279,8 @@ static void remove_file(struct catalogue *c, const struct config *config, const 
 	memcpy(r->path, config->images_path, sizeof(r->path));
 	memcpy(r->name, image->name, sizeof(r->name));
 	memcpy(r->file, image->file, sizeof(r->file));
-	if (aside_begin(c->aside, &r->job))
-		free(r);
+	r->catalogue = c;
+	state_when(c->state, state_position(c->state), row_is_gone, r);
 }
 
 unsigned int catalogue_prune(struct catalogue *c, const struct config *config, const char *name, unsigned int keep,

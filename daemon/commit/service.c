@@ -102,7 +102,7 @@ static void tidy_done(void *owner, struct aside_job *job)
 	struct commit_service *s = owner;
 
 	s->tidying--;
-	if (((struct tidy *)job)->settle)
+	if (((struct tidy *)job)->settle && s->end != IDLE)
 		s->phase = s->end;
 	tidy_drop(job);
 }
@@ -221,21 +221,12 @@ static bool serves(void *arg, const struct state_image *image)
 	return boot_uses_generation(arg, image->name, image->generation);
 }
 
-/* The file is there, with its name: the switch, and the end of the session. */
-static int adopt(struct commit_service *s)
+/* The switch is on the disk: the end of the session, whose write-back is not needed any more. */
+static void end_session(struct commit_service *s)
 {
 	const struct config *config = *s->parts.config;
 	struct commit *c = &s->commit;
-	struct state_image row;
-	struct sentence error = {""};
-	int r = catalogue_add_generation(s->parts.catalogue, &s->seen, true, &row, &error);
 
-	begin_settle(s, !r);
-	if (r) {
-		c->error = error;
-		return r;
-	}
-	s->generation = row.generation;
 	/* A crash before this leaves a session on the old generation: its PC is told so, nothing is lost. */
 	if (!c->mend && state_session_remove(s->parts.state, c->image))
 		log_error("the update session of image %s cannot be removed: %s", c->image,
@@ -245,6 +236,41 @@ static int adopt(struct commit_service *s)
 	if (config->keep_generations)
 		s->pruned = catalogue_prune(s->parts.catalogue, config, c->image, config->keep_generations, serves,
 					    s->parts.boot);
+}
+
+static void conclude(struct commit_service *s);
+
+static void switched(void *arg, int result)
+{
+	struct commit_service *s = arg;
+
+	if (s->stopping || result == -ECANCELED)
+		return;
+	s->result = result;
+	if (result)
+		sentence_set(&s->commit.error,
+			     "image %s: its generation %u is there, but that cannot be written to the state (%s); the "
+			     "update session stays",
+			     s->commit.image, s->generation, state_error(s->parts.state));
+	else
+		end_session(s);
+	conclude(s);
+}
+
+/* The file is there, with its name: the switch. */
+static int adopt(struct commit_service *s)
+{
+	struct state_image row;
+	struct sentence error = {""};
+	int r = catalogue_add_generation(s->parts.catalogue, &s->seen, true, &row, &error);
+
+	begin_settle(s, !r);
+	if (r) {
+		s->commit.error = error;
+		return r;
+	}
+	s->generation = row.generation;
+	state_when(s->parts.state, state_position(s->parts.state), switched, s);
 	return 0;
 }
 
@@ -267,8 +293,16 @@ static void finished(void *owner, struct aside_job *job)
 	s->working = false;
 	if (s->stopping)
 		return;
-	if (!s->result && !s->look)
+	if (!s->result && !s->look) {
 		s->result = adopt(s);
+		if (!s->result)
+			return; /* switched() goes on */
+	}
+	conclude(s);
+}
+
+static void conclude(struct commit_service *s)
+{
 	s->end = s->result ? FAILED : DONE;
 	if (!s->tidying)
 		s->phase = s->end;
@@ -314,6 +348,7 @@ static int start(struct commit_service *s)
 {
 	struct work *w = calloc(1, sizeof(*w));
 
+	s->end = IDLE;
 	s->phase = s->look ? LOOKING : WRITING;
 	s->began_ms = now_ms();
 	if (w) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Lines are appended one after the other by whichever helper thread has the lock; a line is one write(2). */
+/* Lines are appended one after the other on a thread aside (core/aside.h); a line is one write(2). */
 #include "daemon/control/audit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,26 +11,33 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/core/aside.h"
+#include "daemon/core/clock.h"
 #include "daemon/core/http.h"
 #include "daemon/core/inet.h"
 #include "daemon/core/log.h"
 #include "daemon/core/loop.h"
 
+#define AUDIT_WAITING 1024                /* lines that wait for the disk */
+#define AUDIT_END_NS  (2 * 1000000000ull) /* that the end waits for them */
+
 struct audit {
-	struct loop *loop;
+	struct aside *aside; /* one line after the other; a disk that hangs holds nobody else */
+	unsigned int waiting;
 	char path[300], old[310];
-	pthread_mutex_t lock; /* of the file */
-	bool failed;          /* it was said */
+	bool failed; /* it was said */
 	bool stopped;
 };
 
 struct work {
-	struct audit *audit;
+	struct aside_job job;
+	char path[300], old[310];
+	int result;
 	char *text; /* the line, or the answer */
 	struct http_request *request;
 };
 
-static int append(struct audit *a, const char *line)
+static int append(const struct work *a, const char *line)
 {
 	int fd = open(a->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600), r = 0;
 	size_t length = strlen(line);
@@ -52,27 +58,43 @@ static int append(struct audit *a, const char *line)
 	return r;
 }
 
-static int write_work(void *arg)
+static void write_work(struct aside_job *job)
 {
-	struct work *w = arg;
-	int r;
+	struct work *w = (struct work *)job;
 
-	pthread_mutex_lock(&w->audit->lock);
-	r = append(w->audit, w->text);
-	pthread_mutex_unlock(&w->audit->lock);
-	return r;
+	w->result = append(w, w->text);
 }
 
-static void written(void *arg, int result)
+static void work_drop(struct aside_job *job)
 {
-	struct work *w = arg;
+	free(((struct work *)job)->text);
+	free(job);
+}
 
-	if (result && !w->audit->failed)
-		log_limited(2, LOG_LEVEL_ERROR, "a change cannot be written to %s: %s", w->audit->path,
-			    strerror(-result));
-	w->audit->failed = result;
-	free(w->text);
-	free(w);
+static void written(void *owner, struct aside_job *job)
+{
+	struct audit *a = owner;
+	int result = ((struct work *)job)->result;
+
+	a->waiting--;
+	if (result && !a->failed)
+		log_limited(2, LOG_LEVEL_ERROR, "a change cannot be written to %s: %s", a->path, strerror(-result));
+	a->failed = result;
+	work_drop(job);
+}
+
+static bool begin(struct audit *a, struct work *w, void (*work)(struct aside_job *job),
+		  void (*done)(void *owner, struct aside_job *job))
+{
+	if (a->stopped || a->waiting >= AUDIT_WAITING)
+		return false;
+	w->job = (struct aside_job){.work = work, .done = done, .drop = work_drop};
+	memcpy(w->path, a->path, sizeof(w->path));
+	memcpy(w->old, a->old, sizeof(w->old));
+	if (aside_begin(a->aside, &w->job))
+		return false;
+	a->waiting++;
+	return true;
 }
 
 json_t *audit_upload(const struct upload_event *event)
@@ -107,16 +129,15 @@ void audit_write(struct audit *a, json_t *change)
 	char *text = change ? json_dumps(change, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(change);
-	if (w && text && asprintf(&w->text, "%s\n", text) > 0) {
-		w->audit = a;
+	if (w && text && asprintf(&w->text, "%s\n", text) > 0 && begin(a, w, write_work, written)) {
 		free(text);
-		if (loop_work(a->loop, write_work, written, w))
-			written(w, -ENOMEM);
 		return;
 	}
-	log_limited(2, LOG_LEVEL_ERROR, "a change is not in %s: out of memory", a->path);
+	log_limited(2, LOG_LEVEL_ERROR, "a change is not in %s: %s", a->path,
+		    a->waiting >= AUDIT_WAITING ? "its disk does not answer" : "out of memory");
 	free(text);
-	free(w);
+	if (w)
+		work_drop(&w->job);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
@@ -143,35 +164,31 @@ static void read_lines(const char *path, json_t *list)
 		fclose(file);
 }
 
-static int read_work(void *arg)
+static void read_work(struct aside_job *job)
 {
-	struct work *w = arg;
+	struct work *w = (struct work *)job;
 	json_t *list = json_array();
 
-	pthread_mutex_lock(&w->audit->lock);
-	read_lines(w->audit->old, list);
-	read_lines(w->audit->path, list);
-	pthread_mutex_unlock(&w->audit->lock);
+	read_lines(w->old, list);
+	read_lines(w->path, list);
 	while (json_array_size(list) > AUDIT_SHOWN)
 		json_array_remove(list, 0);
 	w->text = json_dumps(list, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	json_decref(list);
-	return w->text ? 0 : -ENOMEM;
 }
 
-static void was_read(void *arg, int result)
+static void was_read(void *owner, struct aside_job *job)
 {
-	struct work *w = arg;
+	struct work *w = (struct work *)job;
+	struct audit *a = owner;
 
+	a->waiting--;
 	/* When the servers have stopped who asked was answered. */
-	if (!w->audit->stopped) {
-		if (result)
-			http_reply(w->request, 500, "text/plain", "out of memory\n", 14);
-		else
-			http_reply(w->request, 200, "application/json", w->text, strlen(w->text));
-	}
-	free(w->text);
-	free(w);
+	if (!a->stopped && !w->text)
+		http_reply(w->request, 500, "text/plain", "out of memory\n", 14);
+	else if (!a->stopped)
+		http_reply(w->request, 200, "application/json", w->text, strlen(w->text));
+	work_drop(job);
 }
 
 void audit_reply(struct audit *a, struct http_request *request)
@@ -179,39 +196,49 @@ void audit_reply(struct audit *a, struct http_request *request)
 	struct work *w = calloc(1, sizeof(*w));
 
 	if (w) {
-		w->audit = a;
 		w->request = request;
-		if (!loop_work(a->loop, read_work, was_read, w))
+		if (begin(a, w, read_work, was_read))
 			return;
 	}
 	free(w);
-	http_reply(request, 500, "text/plain", "out of memory\n", 14);
+	http_reply(request, 503, "text/plain", "the audit log does not answer\n", 30);
 }
 
 int audit_new(struct audit **ret, struct loop *loop, const char *folder)
 {
 	struct audit *a = calloc(1, sizeof(*a));
+	int r;
 
 	if (!a)
 		return -ENOMEM;
-	a->loop = loop;
+	r = aside_new(&a->aside, loop, 1, a);
+	if (r) {
+		free(a);
+		return r;
+	}
 	snprintf(a->path, sizeof(a->path), "%s/audit.log", folder);
 	snprintf(a->old, sizeof(a->old), "%s.1", a->path);
-	pthread_mutex_init(&a->lock, NULL);
 	*ret = a;
 	return 0;
 }
 
 void audit_stop(struct audit *a)
 {
-	if (a)
-		a->stopped = true;
+	const uint64_t until = clock_monotonic_ns() + AUDIT_END_NS;
+
+	if (!a || a->stopped)
+		return;
+	while (a->waiting && aside_wait(a->aside, until))
+		;
+	a->stopped = true;
+	if (a->waiting)
+		log_warning("%u changes are not in %s: its disk does not answer", a->waiting, a->path);
+	aside_free(a->aside);
+	a->aside = NULL;
 }
 
 void audit_free(struct audit *a)
 {
-	if (!a)
-		return;
-	pthread_mutex_destroy(&a->lock);
+	audit_stop(a);
 	free(a);
 }

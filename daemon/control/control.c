@@ -328,7 +328,7 @@ static void on_client(struct daemon *d, struct http_request *request, const char
 /* --- what is answered later -------------------------------------------------------------------- */
 
 static void changed(struct daemon *d);
-static void end_audit(struct daemon *d, json_t *change);
+static void settle(struct daemon *d, struct http_request *request, json_t *change);
 
 /* A change that waits for files of images. */
 struct later {
@@ -356,7 +356,7 @@ static void later_end(struct later *later)
 {
 	changed(later->d);
 	if (later->change)
-		end_audit(later->d, later->change);
+		settle(later->d, later->request, later->change);
 	free(later);
 }
 
@@ -806,6 +806,52 @@ static void take_settings(void *arg, const struct boot_view *v)
 				    c->upload < 0 ? json_null() : json_boolean(c->upload));
 }
 
+static void end_audit(struct daemon *d, json_t *change);
+
+/* A change that is made, and answered when it is on the disk. */
+struct settling {
+	struct daemon *d;
+	struct http_request *request;
+	json_t *change;
+	unsigned int answered;
+};
+
+static void settled(void *arg, int result)
+{
+	struct settling *s = arg;
+	char text[600];
+
+	/* At the end who waits is told by http_free(). */
+	if (result == -ECANCELED) {
+		json_decref(s->change);
+		free(s);
+		return;
+	}
+	answered = result && s->answered < 300 ? 500 : s->answered;
+	end_audit(s->d, s->change);
+	if (result)
+		snprintf(text, sizeof(text),
+			 "{\"error\": \"it is so now, but cannot be written to the state (%.300s): a restart would "
+			 "forget it; it is tried again until it can be\"}\n",
+			 state_error(s->d->state));
+	http_release(s->request, answered == 500 && result ? text : NULL);
+	free(s);
+}
+
+/* The answer to `request` was given, or is being made: it goes when what was changed is on the disk. */
+static void settle(struct daemon *d, struct http_request *request, json_t *change)
+{
+	struct settling *s = answered < 300 ? calloc(1, sizeof(*s)) : NULL;
+
+	if (!s) { /* it was refused, mostly */
+		end_audit(d, change);
+		http_release(request, NULL);
+		return;
+	}
+	*s = (struct settling){.d = d, .request = request, .change = change, .answered = answered};
+	state_when(d->state, state_position(d->state), settled, s);
+}
+
 /* What a change of `path` is about, as it is now. */
 static json_t *thing_of(struct daemon *d, const char *path)
 {
@@ -897,10 +943,11 @@ static void control_request(void *arg, struct http_request *request)
 		auditing = begin_audit(d, request, &who);
 		answered = 0;
 		changed(d);
+		http_hold(request);
 		route(d, request, path, method);
 		changed(d);
 		if (auditing)
-			end_audit(d, auditing);
+			settle(d, request, auditing);
 		auditing = NULL;
 	} else {
 		route(d, request, path, method);

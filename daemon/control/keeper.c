@@ -4,7 +4,7 @@
  * what cannot be taken, the next lease could not be written to either. When the newest daily copy is a day old it makes
  * one. Room is taken, not written: an idle server does not wear its disk.
  *
- * The keeper may be freed while its thread works; what the two share is freed by who is last.
+ * It looks aside (core/aside.h): a disk that hangs holds nobody but the look.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "daemon/control/keeper.h"
+#include "daemon/core/aside.h"
 #include "daemon/core/log.h"
 #include "daemon/state/copies.h"
 
@@ -29,7 +30,8 @@
 
 /* One look; the thread's until done. */
 struct look {
-	struct keeper *keeper; /* NULL: freed meanwhile */
+	struct aside_job job;
+	int result;
 	char file[300];
 	bool try_copy;
 	int64_t now;
@@ -41,6 +43,7 @@ struct look {
 
 struct keeper {
 	struct loop *loop;
+	struct aside *aside;
 	char file[300];
 	struct loop_source *timer;
 	struct look *look;   /* NULL: none goes on */
@@ -82,19 +85,23 @@ static int64_t newest_daily(const char *file)
 	return 0;
 }
 
-static int look_work(void *arg)
+static void look_work(struct aside_job *job)
 {
-	struct look *look = arg;
-	int r = take_room(look->file);
+	struct look *look = (struct look *)job;
 
+	look->result = take_room(look->file);
 	look->copied = newest_daily(look->file);
 	/* One from the future is of a clock that was wrong. */
-	if (r || !look->try_copy || (look->copied <= look->now && look->now - look->copied < COPY_EVERY))
-		return r;
+	if (look->result || !look->try_copy || (look->copied <= look->now && look->now - look->copied < COPY_EVERY))
+		return;
 	look->copy_failed = copies_make(look->file, NULL, &look->copy_error) != 0;
 	if (!look->copy_failed)
 		look->copied = newest_daily(look->file);
-	return 0;
+}
+
+static void look_drop(struct aside_job *job)
+{
+	free(job);
 }
 
 /* --- the loop --- */
@@ -110,25 +117,23 @@ static void say(struct keeper *k, const struct look *look, int result)
 		log_error("no copy of the state %s could be made: %s", k->file, look->copy_error.text);
 }
 
-static void look_done(void *arg, int result)
+static void look_done(void *owner, struct aside_job *job)
 {
-	struct look *look = arg;
-	struct keeper *k = look->keeper;
+	struct look *look = (struct look *)job;
+	struct keeper *k = owner;
+	int result = look->result;
 
-	if (k) {
-		say(k, look, result);
-		k->look = NULL;
-		k->write_error = result;
-		k->copied = look->copied;
-		if (look->copy_failed) {
-			k->copy_failed = look->now;
-			snprintf(k->text[1], sizeof(k->text[1]),
-				 "no copy of the state %s could be made: %s; \"bootwell state list\" shows those there "
-				 "are",
-				 k->file, look->copy_error.text);
-		} else if (look->try_copy && !result) {
-			k->copy_failed = 0;
-		}
+	say(k, look, result);
+	k->look = NULL;
+	k->write_error = result;
+	k->copied = look->copied;
+	if (look->copy_failed) {
+		k->copy_failed = look->now;
+		snprintf(k->text[1], sizeof(k->text[1]),
+			 "no copy of the state %s could be made: %s; \"bootwell state list\" shows those there are",
+			 k->file, look->copy_error.text);
+	} else if (look->try_copy && !result) {
+		k->copy_failed = 0;
 	}
 	free(look);
 }
@@ -141,11 +146,11 @@ static void on_timer(void *arg)
 	loop_timer_set(k->timer, loop_now(k->loop) + LOOK_EVERY);
 	if (!look)
 		return;
-	look->keeper = k;
+	look->job = (struct aside_job){.work = look_work, .done = look_done, .drop = look_drop};
 	look->now = time(NULL);
 	look->try_copy = !k->copy_failed || look->now < k->copy_failed || look->now - k->copy_failed >= COPY_AGAIN;
 	memcpy(look->file, k->file, sizeof(look->file));
-	if (loop_work(k->loop, look_work, look_done, look)) {
+	if (aside_begin(k->aside, &look->job)) {
 		free(look);
 		return;
 	}
@@ -192,8 +197,11 @@ int keeper_new(struct keeper **ret, struct loop *loop, const char *file)
 		return -ENOMEM;
 	k->loop = loop;
 	snprintf(k->file, sizeof(k->file), "%s", file);
-	r = loop_add_timer(loop, loop_now(loop), on_timer, k, &k->timer);
+	r = aside_new(&k->aside, loop, 1, k);
+	if (!r)
+		r = loop_add_timer(loop, loop_now(loop), on_timer, k, &k->timer);
 	if (r) {
+		aside_free(k->aside);
 		free(k);
 		return r;
 	}
@@ -206,8 +214,7 @@ void keeper_free(struct keeper *k)
 	if (!k)
 		return;
 	loop_source_free(k->timer);
-	if (k->look)
-		k->look->keeper = NULL;
+	aside_free(k->aside);
 	free(k);
 }
 

@@ -29,7 +29,9 @@
 #define SCAN_EVERY     (900 * 1000000000ull)
 #define SCAN_AFTER     (3 * 1000000000ull) /* ns after the start */
 #define HTTP_RETRY     (10 * 1000000000ull)
-#define IMAGES_WAIT_MS 2000 /* that the start waits for files of images, each of two times */
+#define STATE_LOOK     (250 * 1000000ull)
+#define STATE_END      (3 * 1000000000ull) /* that the end waits for the disk of the state */
+#define IMAGES_WAIT_MS 2000                /* that the start waits for files of images, each of two times */
 
 /* --- the configuration --- */
 
@@ -252,7 +254,7 @@ static int open_state(struct daemon *d)
 	r = keeper_begin_state(file, BOOTWELL_VERSION);
 	if (r)
 		return r;
-	r = state_new(&d->state, file, &error);
+	r = state_new_queued(&d->state, file, &error);
 	if (r) {
 		log_error("cannot open the state %s: %s", file, error.text);
 		return r;
@@ -558,6 +560,52 @@ static void begin_images(struct daemon *d)
 	catalogue_settle(d->catalogue, IMAGES_WAIT_MS);
 }
 
+/* --- the state --- */
+
+static void deliver(void *arg)
+{
+	struct daemon *d = arg;
+	unsigned int lost;
+
+	state_deliver(d->state);
+	lost = state_lost(d->state);
+	if (lost)
+		log_error("%u changes cannot be written to the state %s: %s; restart bootwelld, it reads what is there",
+			  lost, state_file(d->state), state_error(d->state));
+}
+
+/* On the state's thread. */
+static void on_state(void *arg)
+{
+	struct daemon *d = arg;
+
+	/* Without memory for the call the timer comes. */
+	loop_wake(d->loop, deliver, d);
+}
+
+static void on_state_timer(void *arg)
+{
+	struct daemon *d = arg;
+
+	loop_timer_set(d->state_timer, loop_now(d->loop) + STATE_LOOK);
+	deliver(d);
+}
+
+/* What is changed from here on waits for no disk. */
+static int begin_state(struct daemon *d)
+{
+	int r = loop_add_timer(d->loop, loop_now(d->loop) + STATE_LOOK, on_state_timer, d, &d->state_timer);
+
+	return r ? r : state_begin_queue(d->state, on_state, d);
+}
+
+static void end_state(struct daemon *d)
+{
+	if (d->state && !state_settle(d->state, STATE_END))
+		log_error("the disk of the state %s does not take the last changes: what was not answered is lost",
+			  state_file(d->state));
+}
+
 int parts_begin(struct daemon *d)
 {
 	struct commit_parts commit = {
@@ -565,7 +613,9 @@ int parts_begin(struct daemon *d)
 	int r;
 
 	begin_images(d);
-	r = monitor_new(&d->monitor, d);
+	r = begin_state(d);
+	if (!r)
+		r = monitor_new(&d->monitor, d);
 	if (!r)
 		r = keeper_new(&d->keeper, d->loop, state_file(d->state));
 	if (!r)
@@ -590,14 +640,16 @@ void parts_close(struct daemon *d)
 {
 	loop_source_free(d->scan_timer);
 	loop_source_free(d->retry_timer);
+	loop_source_free(d->state_timer);
 	monitor_stop(d->monitor);
 	documents_stop(d->documents);
 	rights_stop(d->rights);
-	audit_stop(d->audit);
 	snapshots_free(d->snapshots);
 	d->snapshots = NULL;
 	dhcp_scan_free(d->scan);
 	dhcp_server_free(d->dhcp); /* commits what it has, which may register PCs with boot */
+	end_state(d);
+	audit_stop(d->audit);
 	upload_service_stop(d->uploads);
 	commit_service_stop(d->commits);
 	keeper_free(d->keeper);

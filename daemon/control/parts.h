@@ -82,7 +82,7 @@ struct daemon {
 	unsigned int config_mistakes; /* in it */
 	char config_kept[400];        /* keys that the last reload could not change, commas between */
 
-	struct loop_source *scan_timer, *retry_timer;
+	struct loop_source *scan_timer, *retry_timer, *state_timer;
 	struct dhcp_scan *scan;
 	struct http_request *scan_waiter;
 	struct dhcp_scan_server rogue[DHCP_SCAN_SERVERS]; /* other DHCP servers that the last scan found */

@@ -74,6 +74,7 @@ struct http_request {
 	bool too_long, tls;
 	bool called; /* a handler has seen it */
 	bool away;   /* suspended: it is the loop's, or a document's that is being made */
+	bool held;   /* its answer is not to go yet; under the lock */
 	struct MHD_Response *response;
 	struct http_document *document; /* that the answer is; counted by the response */
 	unsigned int status;
@@ -405,6 +406,28 @@ static void *thread(void *arg)
 
 /* --- answers: any thread ---------------------------------------------------------------------- */
 
+/* With the lock held: its answer is there. True: the thread is to be woken. */
+static bool send_locked(struct http_request *r)
+{
+	if (r->held)
+		return false;
+	if (pthread_equal(pthread_self(), r->http->thread)) {
+		r->away = false;
+		return false;
+	}
+	if (!r->away)
+		return false;
+	r->queue = r->http->answered;
+	r->http->answered = r;
+	return true;
+}
+
+static void wake_thread(struct http *http)
+{
+	if (eventfd_write(http->event, 1) < 0)
+		log_warning("%s: %s", http->o.name, strerror(errno));
+}
+
 static void respond(struct http_request *r, unsigned int status, const char *type, uint64_t size,
 		    struct MHD_Response *response)
 {
@@ -428,16 +451,40 @@ static void respond(struct http_request *r, unsigned int status, const char *typ
 	r->response = response;
 	r->status = status;
 	r->size = size;
-	if (pthread_equal(pthread_self(), http->thread)) {
-		r->away = false;
-	} else if (r->away) {
-		r->queue = http->answered;
-		http->answered = r;
-		wake = true;
+	wake = send_locked(r);
+	pthread_mutex_unlock(&http->lock);
+	if (wake)
+		wake_thread(http);
+}
+
+void http_hold(struct http_request *r)
+{
+	pthread_mutex_lock(&r->http->lock);
+	r->held = true;
+	pthread_mutex_unlock(&r->http->lock);
+}
+
+void http_release(struct http_request *r, const char *instead)
+{
+	struct http *http = r->http;
+	struct MHD_Response *old = NULL;
+	bool wake = false;
+
+	pthread_mutex_lock(&http->lock);
+	r->held = false;
+	if (instead) {
+		old = r->response;
+		r->response = NULL;
+	} else if (r->response) {
+		wake = send_locked(r);
 	}
 	pthread_mutex_unlock(&http->lock);
-	if (wake && eventfd_write(http->event, 1) < 0)
-		log_warning("%s: %s", http->o.name, strerror(errno));
+	if (old)
+		MHD_destroy_response(old);
+	if (wake)
+		wake_thread(http);
+	if (instead)
+		http_reply(r, 500, "application/json", instead, strlen(instead));
 }
 
 void http_reply(struct http_request *r, unsigned int status, const char *type, const void *body, size_t length)
@@ -778,10 +825,12 @@ static void say_goodbye(struct http *http)
 
 	do {
 		pthread_mutex_lock(&http->lock);
-		for (r = http->first; r && (!r->away || r->response); r = r->next)
+		for (r = http->first; r && (!r->away || (r->response && !r->held)); r = r->next)
 			;
 		pthread_mutex_unlock(&http->lock);
 		/* It is ours: what is away is not freed before it is answered. */
+		if (r)
+			http_release(r, NULL);
 		if (r)
 			http_reply(r, 503, "text/plain", "the server is being stopped\n", 28);
 	} while (r);

@@ -60,6 +60,10 @@ void *http_note(const struct http_request *request);
 
 /* Answers, once, from any thread. `body` is copied. */
 void http_reply(struct http_request *request, unsigned int status, const char *type, const void *body, size_t length);
+/* From now on its answer is kept, until http_release(). Loop's thread. */
+void http_hold(struct http_request *request);
+/* The answer goes, now or when it is made; with `instead` (JSON) that goes in its place, as 500. */
+void http_release(struct http_request *request, const char *instead);
 /* The same with one more header. */
 void http_reply_with(struct http_request *request, unsigned int status, const char *type, const void *body,
 		     size_t length, const char *header, const char *value);

@@ -5,13 +5,15 @@
  *
  *	plain		OFFERs and NAKs: leave at the end of the loop's round
  *	filling		changed leases with their ACKs, until the commit before is done
- *	committing	in the hands of a helper thread, which has a connection to the store of its own and writes them
- *			in one transaction; then their ACKs leave, and what has gathered meanwhile is next
+ *	committing	handed to the state's thread (state_job()), which writes them in one transaction; then their
+ *			ACKs leave, and what has gathered meanwhile is next
  *
  * So one fsync serves everybody who asked while the one before ran: the busier the server, the larger the batch, and
- * OFFERs never wait for the disk. PCs that are seen for the first time are registered on the loop's thread, also in one
- * transaction for the batch, before their leases go to the helper. A commit that fails takes the promises back: no ACK,
- * the addresses stay offered, and who had a lease has it as long as he was told before.
+ * OFFERs never wait for the disk. PCs that are seen for the first time are registered before their leases are handed
+ * over, so that both are on the disk before the ACK. A commit that fails takes the promises back: no ACK, the addresses
+ * stay offered, and who had a lease has it as long as he was told before. A disk that is slow is waited for: after a
+ * second, who had a lease is told of what is left of it; after STATE_PATIENCE it has failed. What comes when both
+ * queues are full is not answered.
  *
  * Where there is a pair, an ACK waits in one more queue until the other server knows its lease, too: dhcp/peer.h.
  */
@@ -21,22 +23,18 @@
 #include "tcmu-handler/image/bytes.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { COMMIT_IDLE, COMMIT_QUEUED, COMMIT_RUNNING, COMMIT_OVER };
+#define HURRY CLOCK_NS /* ns that an ACK waits before who has a lease is told of what is left of it */
 
 struct dhcp_commit {
-	struct dhcp_server *server; /* NULL: it is gone, the last one out frees this */
-	struct state *state;        /* the helper's own connection */
+	struct dhcp_server *server; /* NULL: it is gone, the end of the job frees this */
 	struct dhcp_queue filling, committing;
 	struct dhcp_queue waiting; /* for the other server; its room is made when it is first needed */
-	_Atomic int phase;
-	bool delivered; /* done() is still to come back from the pool */
-	int result;
-	uint64_t ns;
+	struct loop_source *hurry;
+	bool busy; /* the state has what is committing */
+	uint64_t began;
 };
 
 void dhcp_stamp_as(struct dhcp_server *server, struct lease *lease, bool alone)
@@ -75,34 +73,33 @@ void dhcp_record(const struct dhcp_server *server, struct dhcp_answer *answer, c
 }
 
 /* --- one transaction ---------------------------------------------------------------------------------------------- */
-/* On the helper's thread, or on the loop's while the helper is idle. */
-static int write_leases(struct dhcp_commit *commit)
-{
-	int r = state_begin(commit->state);
+struct lease_rows {
+	size_t n;
+	struct state_lease row[];
+};
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < commit->committing.count && !r; i++)
-		if (commit->committing.answer[i].record.address)
-			r = state_lease_put(commit->state, &commit->committing.answer[i].record);
-	if (!r)
-		return state_commit(commit->state);
-	state_rollback(commit->state);
+/* On the state's thread. */
+static int write_leases(struct state *disk, void *data)
+{
+	const struct lease_rows *rows = data;
+	int r = 0;
+
+	for (size_t i = 0; i < rows->n && !r; i++)
+		r = state_lease_put(disk, &rows->row[i]);
 	return r;
 }
 
-static int commit_work(void *arg)
+static struct lease_rows *rows_of(const struct dhcp_queue *queue)
 {
-	struct dhcp_commit *commit = arg;
-	int queued = COMMIT_QUEUED;
-	uint64_t begin = clock_monotonic_ns();
+	struct lease_rows *rows = malloc(sizeof(*rows) + queue->count * sizeof(rows->row[0]));
 
-	if (!atomic_compare_exchange_strong(&commit->phase, &queued, COMMIT_RUNNING))
-		return -ECANCELED; /* dhcp_batch_drain() did it itself */
-	commit->result = write_leases(commit);
-	commit->ns = clock_monotonic_ns() - begin;
-	atomic_store(&commit->phase, COMMIT_OVER);
-	return 0;
+	if (!rows)
+		return NULL;
+	rows->n = 0;
+	for (size_t i = 0; i < queue->count; i++)
+		if (queue->answer[i].record.address)
+			rows->row[rows->n++] = queue->answer[i].record;
+	return rows;
 }
 
 /* The lease that an ACK is about, if it is still as the ACK says. */
@@ -254,23 +251,23 @@ static void flush_sink(struct dhcp_server *server)
 }
 
 /* The transaction is over: the ACKs leave, or are taken back. */
-static void finish(struct dhcp_commit *commit)
+static void finish(struct dhcp_commit *commit, int result)
 {
 	struct dhcp_server *server = commit->server;
 	unsigned int theirs = 0;
 
 	server->stats.commits++;
-	server->stats.commit_ns += commit->ns;
-	if (commit->result < 0) {
+	server->stats.commit_ns += clock_monotonic_ns() - commit->began;
+	if (result < 0) {
 		log_limited(
 			3, LOG_LEVEL_ERROR,
 			"DHCP: leases cannot be written to %s: %s; who has one keeps it, new PCs get none until they "
 			"can: look for a full or broken disk",
-			state_file(commit->state), state_error(commit->state));
+			state_file(server->state), state_error(server->state));
 		for (size_t i = 0; i < commit->committing.count; i++)
 			take_back(server, &commit->committing.answer[i]);
 	}
-	for (size_t i = 0; commit->result >= 0 && i < commit->committing.count; i++)
+	for (size_t i = 0; result >= 0 && i < commit->committing.count; i++)
 		keep(server, &commit->committing.answer[i]);
 	for (size_t i = 0; i < commit->committing.count; i++)
 		theirs += commit->committing.answer[i].theirs;
@@ -278,7 +275,39 @@ static void finish(struct dhcp_commit *commit)
 		server->sink.theirs(server->sink.arg, theirs);
 	flush_sink(server);
 	dhcp_send_queue(server, &commit->committing);
-	atomic_store(&commit->phase, COMMIT_IDLE);
+}
+
+/* The disk is slow. Who has a lease that is on it is told of that now; the rest comes when he asks again. */
+static void hurry_queue(struct dhcp_server *server, struct dhcp_queue *queue)
+{
+	int64_t now = dhcp_now(server);
+
+	for (size_t i = 0; i < queue->count; i++) {
+		struct dhcp_answer *answer = &queue->answer[i], *early;
+		const struct lease *lease = acknowledged(server, answer);
+		int64_t left = lease && lease->promised > now ? may_last(server, answer, lease, now) : 0;
+		uint32_t time = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+
+		if (left < LEASE_OFFER_TIME || !lower_option(answer, DHCP_OPT_LEASE_TIME, time))
+			continue;
+		lower_option(answer, DHCP_OPT_RENEWAL, time / 2);
+		lower_option(answer, DHCP_OPT_REBINDING, (uint32_t)(time * 7ull / 8));
+		early = dhcp_answer_new(server, false);
+		*early = *answer;
+		dhcp_tell_answered(server, answer->xid, answer->chaddr);
+		answer->type = 0; /* what it changes is written all the same */
+	}
+}
+
+static void on_hurry(void *arg)
+{
+	struct dhcp_commit *commit = arg;
+
+	if (!commit->busy)
+		return;
+	hurry_queue(commit->server, &commit->committing);
+	hurry_queue(commit->server, &commit->filling);
+	loop_timer_set(commit->hurry, loop_now(commit->server->loop) + HURRY);
 }
 
 /* --- registering new PCs ------------------------------------------------------------------------------------------ */
@@ -309,41 +338,44 @@ static void register_clients(struct dhcp_server *server, struct dhcp_queue *queu
 }
 
 /* --- the queues --------------------------------------------------------------------------------------------------- */
-static void commit_done(void *arg, int result);
+static void start_commit(struct dhcp_commit *commit);
 
-/* What has gathered goes to the helper, if it is idle. */
+static void committed(void *arg, int result)
+{
+	struct dhcp_commit *commit = arg;
+
+	commit->busy = false;
+	if (!commit->server) {
+		free(commit->committing.answer);
+		free(commit);
+		return;
+	}
+	loop_timer_set(commit->hurry, UINT64_MAX);
+	finish(commit, result);
+	start_commit(commit);
+}
+
+/* What has gathered goes to the state's thread, if it has nothing of ours. */
 static void start_commit(struct dhcp_commit *commit)
 {
 	struct dhcp_server *server = commit->server;
 	struct dhcp_queue empty = commit->committing;
+	struct lease_rows *rows;
 
-	if (!commit->filling.count || atomic_load(&commit->phase) != COMMIT_IDLE || commit->delivered)
+	if (!commit->filling.count || commit->busy)
 		return;
 	register_clients(server, &commit->filling);
 	commit->committing = commit->filling;
 	commit->filling = empty;
-	atomic_store(&commit->phase, COMMIT_QUEUED);
-	if (loop_work(server->loop, commit_work, commit_done, commit) >= 0) {
-		commit->delivered = true;
+	commit->began = clock_monotonic_ns();
+	commit->busy = true;
+	rows = rows_of(&commit->committing);
+	if (!rows) {
+		committed(commit, -ENOMEM);
 		return;
 	}
-	commit->result = write_leases(commit);
-	finish(commit);
-}
-
-static void commit_done(void *arg, int result)
-{
-	struct dhcp_commit *commit = arg;
-
-	(void)result;
-	commit->delivered = false;
-	if (!commit->server) {
-		free(commit);
-		return;
-	}
-	if (atomic_load(&commit->phase) == COMMIT_OVER)
-		finish(commit);
-	start_commit(commit);
+	loop_timer_set(commit->hurry, loop_now(server->loop) + HURRY);
+	state_job(server->state, write_leases, rows, committed, commit);
 }
 
 /* Has the holder of a brief lease asked for its script meanwhile? Some go on without DHCP: then this lasts as any
@@ -415,37 +447,46 @@ static void on_batch(void *arg)
 	dhcp_batch_expire(server);
 }
 
-/* Waits for the helper, or does its work when it has not begun. */
-static void wait_for_commit(struct dhcp_commit *commit)
+static void forget_answers(struct dhcp_queue *queue)
 {
-	static const struct timespec moment = {.tv_nsec = 200000};
-	int queued = COMMIT_QUEUED;
-
-	if (atomic_compare_exchange_strong(&commit->phase, &queued, COMMIT_RUNNING)) {
-		commit->result = write_leases(commit);
-		atomic_store(&commit->phase, COMMIT_OVER);
-	}
-	while (atomic_load(&commit->phase) == COMMIT_RUNNING)
-		nanosleep(&moment, NULL);
-	if (atomic_load(&commit->phase) == COMMIT_OVER)
-		finish(commit);
+	for (size_t i = 0; i < queue->count; i++)
+		queue->answer[i].type = 0;
 }
 
 void dhcp_batch_drain(struct dhcp_server *server)
 {
 	struct dhcp_commit *commit = server->commit;
-	struct dhcp_queue empty;
+	uint64_t until = clock_monotonic_ns() + DHCP_DRAIN_NS, now;
 
 	dhcp_send_queue(server, &server->plain);
-	wait_for_commit(commit);
-	if (!commit->filling.count)
-		return;
-	register_clients(server, &commit->filling);
-	empty = commit->committing;
-	commit->committing = commit->filling;
-	commit->filling = empty;
-	commit->result = write_leases(commit);
-	finish(commit);
+	start_commit(commit);
+	while (commit->busy && (now = clock_monotonic_ns()) < until)
+		if (!state_flush(server->state, until - now))
+			break;
+	/* The PCs ask again. */
+	forget_answers(&commit->committing);
+	forget_answers(&commit->filling);
+}
+
+bool dhcp_batch_is_full(struct dhcp_server *server)
+{
+	struct dhcp_commit *commit = server->commit;
+
+	if (commit->filling.count >= DHCP_DURABLE)
+		start_commit(commit);
+	return commit->filling.count >= DHCP_DURABLE;
+}
+
+/* What the server changes by itself, beside what it is asked, is bounded by the number of addresses. */
+static bool make_room(struct dhcp_queue *queue)
+{
+	struct dhcp_answer *more = reallocarray(queue->answer, 2 * queue->room, sizeof(*more));
+
+	if (!more)
+		return false;
+	queue->answer = more;
+	queue->room *= 2;
+	return true;
 }
 
 struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server, bool durable)
@@ -453,12 +494,11 @@ struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server, bool durable)
 	struct dhcp_queue *queue = durable ? &server->commit->filling : &server->plain;
 	struct dhcp_answer *answer;
 
-	if (queue->count == queue->room) {
-		if (durable)
-			dhcp_batch_drain(server); /* the disk does not keep up: everybody waits for it */
-		else
-			dhcp_send_queue(server, queue);
-		queue = durable ? &server->commit->filling : &server->plain;
+	if (queue->count == queue->room && !durable)
+		dhcp_send_queue(server, queue);
+	if (queue->count == queue->room && !make_room(queue)) {
+		log_limited(1, LOG_LEVEL_ERROR, "DHCP: a lease is not written: out of memory");
+		queue->count--;
 	}
 	answer = &queue->answer[queue->count++];
 	memset(answer, 0, offsetof(struct dhcp_answer, data));
@@ -476,7 +516,6 @@ static int queue_init(struct dhcp_queue *queue, size_t room)
 int dhcp_batch_new(struct dhcp_server *server)
 {
 	struct dhcp_commit *commit = calloc(1, sizeof(*commit));
-	struct sentence error = {""};
 	int r;
 
 	if (!commit)
@@ -486,34 +525,46 @@ int dhcp_batch_new(struct dhcp_server *server)
 	if (queue_init(&server->plain, DHCP_BATCH) < 0 || queue_init(&commit->filling, DHCP_DURABLE) < 0 ||
 	    queue_init(&commit->committing, DHCP_DURABLE) < 0)
 		return -ENOMEM;
-	r = state_new(&commit->state, state_file(server->state), &error);
-	if (r < 0) {
-		log_error("DHCP: %s cannot be opened a second time for the leases: %s", state_file(server->state),
-			  error.text);
-		return r;
-	}
 	r = loop_add_timer(server->loop, UINT64_MAX, on_expiry, server, &server->expiry);
+	if (!r)
+		r = loop_add_timer(server->loop, UINT64_MAX, on_hurry, commit, &commit->hurry);
 	return r < 0 ? r : loop_add_batch(server->loop, on_batch, server, &server->batch);
+}
+
+static void nobody_waits(void *arg, int result)
+{
+	(void)arg;
+	(void)result;
+}
+
+/* What the disk was too slow for is written when it can be, and told to nobody. */
+static void write_rest(struct dhcp_server *server, const struct dhcp_queue *queue)
+{
+	struct lease_rows *rows = queue->count ? rows_of(queue) : NULL;
+
+	if (rows)
+		state_job(server->state, write_leases, rows, nobody_waits, NULL);
 }
 
 void dhcp_batch_free(struct dhcp_server *server)
 {
 	struct dhcp_commit *commit = server->commit;
 
-	if (commit && commit->state)
+	if (commit && commit->committing.answer)
 		dhcp_batch_drain(server);
 	loop_source_free(server->batch);
 	loop_source_free(server->expiry);
 	free(server->plain.answer);
 	if (!commit)
 		return;
-	state_free(commit->state);
+	loop_source_free(commit->hurry);
+	write_rest(server, &commit->filling);
 	free(commit->filling.answer);
-	free(commit->committing.answer);
 	free(commit->waiting.answer);
 	commit->server = NULL;
 	server->commit = NULL;
-	/* When the pool still holds it, commit_done() frees it; a loop that ends first leaves these bytes. */
-	if (!commit->delivered)
-		free(commit);
+	if (commit->busy) /* committed() frees it */
+		return;
+	free(commit->committing.answer);
+	free(commit);
 }

@@ -755,6 +755,8 @@ enum dhcp_outcome dhcp_decide_probed(struct dhcp_server *server, struct dhcp_req
 
 static enum dhcp_outcome decide(struct dhcp_server *server, struct dhcp_request *request)
 {
+	if (request->packet.type != DHCP_DISCOVER && dhcp_batch_is_full(server))
+		return because(request, DHCP_OUTCOME_STORE_FAILED, "too many leases wait for the disk of the state");
 	if (find_subnet(server, request) < 0)
 		return because(request, DHCP_OUTCOME_NO_SUBNET, "no [subnet] is served where it is");
 	identify(server, request);

@@ -33,7 +33,8 @@
 #define DHCP_SEQ_MAX      (1ull << 62)
 #define DHCP_UNCONFIRMED  1024 /* ACKs that wait for the other server of a pair; the oldest then goes unsent */
 #define DHCP_BATCH        256  /* answers that leave at the end of a round, at most */
-#define DHCP_DURABLE      4096 /* answers that wait for one commit, at most */
+#define DHCP_DURABLE      4096 /* answers that wait for one commit, at most; as many wait meanwhile for the next */
+#define DHCP_DRAIN_NS     (200 * 1000000ull) /* that the loop waits for the disk where sockets go */
 #define DHCP_LISTENERS    64
 #define DHCP_SOURCE_RATE  10 /* messages a second from one MAC, */
 #define DHCP_SOURCE_BURST 30 /* and at once */
@@ -253,7 +254,10 @@ uint16_t dhcp_client_port(const struct config *config);
 /* dhcp/batch.c */
 int dhcp_batch_new(struct dhcp_server *server);
 void dhcp_batch_free(struct dhcp_server *server);
-/* A place in a queue, zeroed up to data; never NULL. `durable`: leaves after dhcp_record()'s lease is committed. */
+/*
+ * A place in a queue, zeroed up to data, until the next one; never NULL. `durable`: leaves after dhcp_record()'s lease
+ * is committed.
+ */
 struct dhcp_answer *dhcp_answer_new(struct dhcp_server *server, bool durable);
 /* This lease has just been changed here: gives it its next version. Odd: the change was made ALONE (peer.h). */
 void dhcp_stamp(struct dhcp_server *server, struct lease *lease);
@@ -271,8 +275,13 @@ void dhcp_batch_unconfirmed(struct dhcp_server *server);
 void dhcp_batch_wait_for(struct dhcp_server *server, uint64_t position);
 /* Notes the lease as it is now in a durable answer. */
 void dhcp_record(const struct dhcp_server *server, struct dhcp_answer *answer, const struct lease *lease);
-/* Commits and sends everything now, and waits for it: before a socket or the server goes. */
+/*
+ * Commits and sends everything now, and waits for it, DHCP_DRAIN_NS at most; what is not committed by then is not
+ * answered: before a socket or the server goes.
+ */
 void dhcp_batch_drain(struct dhcp_server *server);
+/* No message that changes a lease can be taken: the disk does not keep up. */
+bool dhcp_batch_is_full(struct dhcp_server *server);
 /* Lets go what has expired, and sets the timer for the next one. */
 void dhcp_batch_expire(struct dhcp_server *server);
 

@@ -145,15 +145,12 @@ int state_client_put(struct state *state, struct state_client *client)
 					   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 	if (!s)
 		return -EIO;
-	if (client->id)
-		sqlite3_bind_int64(s, 1, client->id);
 	client_bind(s, client);
+	if (!client->id)
+		return state_insert(state, s, &client->id);
+	sqlite3_bind_int64(s, 1, client->id);
 	r = state_run(state, s);
-	if (!r && !client->id)
-		client->id = sqlite3_last_insert_rowid(state->db);
-	else if (!r && !sqlite3_changes(state->db))
-		return -ENOENT;
-	return r;
+	return r ? r : sqlite3_changes(state->db) ? 0 : -ENOENT;
 }
 
 int state_client_rekey(struct state *state, int64_t id, const char *key)
@@ -203,7 +200,7 @@ static int forget_old_boots(struct state *state, int64_t client)
 		return -EIO;
 	sqlite3_bind_int64(s, 1, client);
 	sqlite3_bind_int(s, 2, STATE_BOOTS_KEPT);
-	return state_run(state, s);
+	return state_run_on_disk(state, s);
 }
 
 int state_boot_put(struct state *state, struct state_boot *boot)
@@ -211,6 +208,7 @@ int state_boot_put(struct state *state, struct state_boot *boot)
 	const uint64_t steps[] = {boot->dhcp_ns,  boot->tftp_ns,  boot->ipxe_ns,      boot->script_ns,
 				  boot->ready_ns, boot->login_ns, boot->first_read_ns};
 	const uint64_t after[] = {boot->settled_ns, boot->idle_gaps, boot->idle_ns, boot->idle_longest_ns};
+	int64_t id = boot->id;
 	sqlite3_stmt *s;
 	int r;
 
@@ -225,8 +223,10 @@ int state_boot_put(struct state *state, struct state_boot *boot)
 					   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 	if (!s)
 		return -EIO;
-	if (boot->id)
-		sqlite3_bind_int64(s, 1, boot->id);
+	if (!id && state->queue)
+		id = queue_next_boot(state);
+	if (id)
+		sqlite3_bind_int64(s, 1, id);
 	sqlite3_bind_int64(s, 2, boot->client);
 	state_bind_text(s, 3, boot->image);
 	sqlite3_bind_int64(s, 4, boot->generation);
@@ -235,19 +235,24 @@ int state_boot_put(struct state *state, struct state_boot *boot)
 	state_bind_text(s, 12, boot->failure);
 	for (unsigned int i = 0; i < 4; i++)
 		sqlite3_bind_int64(s, 13 + i, after[i]);
-	r = state_run(state, s);
+	r = state_run_on_disk(state, s);
 	if (r || boot->id)
 		return r;
-	boot->id = sqlite3_last_insert_rowid(state->db);
+	boot->id = id ? id : sqlite3_last_insert_rowid(state->db);
 	return forget_old_boots(state, boot->client);
 }
 
 int state_boot_each(struct state *state, int64_t client, int limit,
 		    void (*fn)(void *arg, const struct state_boot *boot), void *arg)
 {
-	sqlite3_stmt *s =
-		state_statement(state, "SELECT " BOOT_COLUMNS " FROM boot WHERE client = ? ORDER BY id DESC LIMIT ?");
+	sqlite3_stmt *s;
 	int r;
+
+	if (state->queue)
+		state = queue_disk(state);
+	if (!state)
+		return -EOPNOTSUPP;
+	s = state_statement(state, "SELECT " BOOT_COLUMNS " FROM boot WHERE client = ? ORDER BY id DESC LIMIT ?");
 
 	if (!s)
 		return -EIO;

@@ -51,7 +51,6 @@ static int image_one(struct state *state, sqlite3_stmt *s, struct state_image *r
 int state_image_put(struct state *state, struct state_image *image)
 {
 	sqlite3_stmt *s;
-	int r;
 
 	if (image->id)
 		s = state_statement(state, "UPDATE image SET name = ?2, generation = ?3, file = ?4, format = ?5,"
@@ -63,8 +62,6 @@ int state_image_put(struct state *state, struct state_image *image)
 					   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 	if (!s)
 		return -EIO;
-	if (image->id)
-		sqlite3_bind_int64(s, 1, image->id);
 	state_bind_text(s, 2, image->name);
 	sqlite3_bind_int64(s, 3, image->generation);
 	state_bind_text(s, 4, image->file);
@@ -80,10 +77,10 @@ int state_image_put(struct state *state, struct state_image *image)
 	state_bind_text(s, 14, image->own_name);
 	sqlite3_bind_int64(s, 15, (int64_t)image->fingerprint);
 	sqlite3_bind_int64(s, 16, image->parent);
-	r = state_run(state, s);
-	if (!r && !image->id)
-		image->id = sqlite3_last_insert_rowid(state->db);
-	return r;
+	if (!image->id)
+		return state_insert(state, s, &image->id);
+	sqlite3_bind_int64(s, 1, image->id);
+	return state_run(state, s);
 }
 
 int state_image_remove(struct state *state, int64_t id)

@@ -28,7 +28,7 @@ int state_lease_put(struct state *state, const struct state_lease *lease)
 	sqlite3_bind_int64(s, 9, lease->boot_s);
 	sqlite3_bind_int64(s, 10, (int64_t)lease->version[0]);
 	sqlite3_bind_int64(s, 11, (int64_t)lease->version[1]);
-	return state_run(state, s);
+	return state_run_on_disk(state, s);
 }
 
 int state_lease_rekey(struct state *state, uint32_t address, const uint8_t mac[6], const void *id, uint8_t id_length)
@@ -40,7 +40,7 @@ int state_lease_rekey(struct state *state, uint32_t address, const uint8_t mac[6
 	sqlite3_bind_int64(s, 1, address);
 	state_bind_blob(s, 2, mac, 6);
 	state_bind_blob(s, 3, id, id_length);
-	return state_run(state, s);
+	return state_run_on_disk(state, s);
 }
 
 int state_lease_remove(struct state *state, uint32_t address)
@@ -50,15 +50,20 @@ int state_lease_remove(struct state *state, uint32_t address)
 	if (!s)
 		return -EIO;
 	sqlite3_bind_int64(s, 1, address);
-	return state_run(state, s);
+	return state_run_on_disk(state, s);
 }
 
 int state_lease_each(struct state *state, void (*fn)(void *arg, const struct state_lease *lease), void *arg)
 {
-	sqlite3_stmt *s =
-		state_statement(state, "SELECT address, state, mac, id, expires, updated, left_s, boot, boot_s,"
-				       " version_primary, version_backup FROM lease ORDER BY address");
+	sqlite3_stmt *s;
 	int r;
+
+	if (state->queue)
+		state = queue_disk(state);
+	if (!state)
+		return -EOPNOTSUPP;
+	s = state_statement(state, "SELECT address, state, mac, id, expires, updated, left_s, boot, boot_s,"
+				   " version_primary, version_backup FROM lease ORDER BY address");
 
 	while ((r = state_step(state, s)) > 0) {
 		struct state_lease lease = {

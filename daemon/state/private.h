@@ -13,6 +13,18 @@
 
 #define STATE_STATEMENTS 64
 
+struct state;
+
+/* How state.c tells the queue, which stands above it: state/queue.c. */
+struct state_queue_calls {
+	int (*may)(struct state *state); /* 0: changes are taken; -errno: state_error() says why not */
+	int (*note)(struct state *state, sqlite3_stmt *s); /* what was done in the copy is to be done in the file */
+	int (*commit)(struct state *state);                /* what was noted in this transaction is whole */
+	void (*rollback)(struct state *state);
+	const char *(*file)(const struct state *state);
+	void (*free)(struct state *state);
+};
+
 struct state {
 	sqlite3 *db;
 	struct {
@@ -20,6 +32,8 @@ struct state {
 		sqlite3_stmt *statement;
 	} kept[STATE_STATEMENTS];
 	bool in_transaction;
+	struct state_queue *queue; /* this is a copy in memory; NULL: it is the file */
+	const struct state_queue_calls *calls;
 	char why[256]; /* something failed last, since the transaction began */
 };
 
@@ -36,6 +50,10 @@ bool state_column_blob(sqlite3_stmt *s, int at, void *ret, size_t size);
 
 /* Runs a statement that returns no rows. -errno by SQLite's code. */
 int state_run(struct state *state, sqlite3_stmt *s);
+/* The same for one that makes a row, whose number is its first value: *ret. */
+int state_insert(struct state *state, sqlite3_stmt *s, int64_t *ret);
+/* The same for tables that are not in a copy: it is written, and true in the file only. */
+int state_run_on_disk(struct state *state, sqlite3_stmt *s);
 /* Steps: 1 a row, 0 the end, -errno. */
 int state_step(struct state *state, sqlite3_stmt *s);
 /* Ends a statement early, so that it holds no lock; the row's columns are gone. */
@@ -45,5 +63,9 @@ int state_errno(int code); /* SQLite's code as 0 or -errno */
 int state_schema_version(void);
 /* Tables of a state of `version` in an empty database; SQLite's code. */
 int state_schema_make(sqlite3 *db, int version);
+
+/* state/queue.c, of a state with a queue. */
+int64_t queue_next_boot(struct state *state);
+struct state *queue_disk(struct state *state); /* before the thread: the file; then NULL */
 
 #endif

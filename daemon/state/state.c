@@ -176,7 +176,7 @@ int state_step(struct state *state, sqlite3_stmt *s)
 	return code == SQLITE_DONE ? 0 : state_errno(code);
 }
 
-int state_run(struct state *state, sqlite3_stmt *s)
+static int run(struct state *state, sqlite3_stmt *s)
 {
 	int r = state_step(state, s);
 
@@ -185,6 +185,41 @@ int state_run(struct state *state, sqlite3_stmt *s)
 		return 0;
 	}
 	return r;
+}
+
+int state_run(struct state *state, sqlite3_stmt *s)
+{
+	int r = state->queue ? state->calls->may(state) : 0;
+
+	if (!r)
+		r = run(state, s);
+	return !r && state->queue ? state->calls->note(state, s) : r;
+}
+
+int state_insert(struct state *state, sqlite3_stmt *s, int64_t *ret)
+{
+	int r = state->queue ? state->calls->may(state) : 0;
+
+	if (!r)
+		r = run(state, s);
+	if (r)
+		return r;
+	*ret = sqlite3_last_insert_rowid(state->db);
+	if (!state->queue)
+		return 0;
+	sqlite3_reset(s);
+	sqlite3_bind_int64(s, 1, *ret); /* the file's row has the same number */
+	return state->calls->note(state, s);
+}
+
+int state_run_on_disk(struct state *state, sqlite3_stmt *s)
+{
+	int r;
+
+	if (!state->queue)
+		return run(state, s);
+	r = state->calls->may(state);
+	return r ? r : state->calls->note(state, s);
 }
 
 void state_end(sqlite3_stmt *s)
@@ -292,6 +327,8 @@ void state_free(struct state *state)
 		return;
 	if (state->in_transaction)
 		state_rollback(state);
+	if (state->queue)
+		state->calls->free(state);
 	for (unsigned int i = 0; i < STATE_STATEMENTS; i++)
 		sqlite3_finalize(state->kept[i].statement);
 	sqlite3_close(state->db);
@@ -303,7 +340,9 @@ int state_begin(struct state *state)
 	int r;
 
 	state->why[0] = '\0';
-	r = state_run(state, state_statement(state, "BEGIN IMMEDIATE"));
+	r = state->queue ? state->calls->may(state) : 0;
+	if (!r)
+		r = run(state, state_statement(state, "BEGIN IMMEDIATE"));
 	state->in_transaction = !r;
 	return r;
 }
@@ -313,15 +352,17 @@ int state_begin_lazy(struct state *state)
 	int r;
 
 	state->why[0] = '\0';
-	r = state_run(state, state_statement(state, "BEGIN"));
+	r = run(state, state_statement(state, "BEGIN"));
 	state->in_transaction = !r;
 	return r;
 }
 
 int state_commit(struct state *state)
 {
-	int r = state_run(state, state_statement(state, "COMMIT"));
+	int r = state->queue ? state->calls->commit(state) : 0;
 
+	if (!r)
+		r = run(state, state_statement(state, "COMMIT"));
 	if (r)
 		state_rollback(state);
 	state->in_transaction = false;
@@ -335,14 +376,16 @@ void state_rollback(struct state *state)
 	/* What went wrong, not how the rollback went; a full disk has made SQLite roll back by itself. */
 	memcpy(why, state->why, sizeof(why));
 	if (!sqlite3_get_autocommit(state->db))
-		state_run(state, state_statement(state, "ROLLBACK"));
+		run(state, state_statement(state, "ROLLBACK"));
+	if (state->queue)
+		state->calls->rollback(state);
 	memcpy(state->why, why, sizeof(why));
 	state->in_transaction = false;
 }
 
 const char *state_file(const struct state *state)
 {
-	return sqlite3_db_filename(state->db, "main");
+	return state->queue ? state->calls->file(state) : sqlite3_db_filename(state->db, "main");
 }
 
 const char *state_error(const struct state *state)

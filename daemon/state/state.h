@@ -21,6 +21,44 @@ struct state;
 
 int state_new(struct state **ret, const char *file, struct sentence *error);
 void state_free(struct state *state);
+
+/*
+ * For a thread that must not wait for a disk: all reading is of memory (not of leases and boots, see below), and what
+ * is changed is true here at once, and written to the file by a thread of its own, in that order. What must be on the
+ * disk before somebody is told of it waits by state_when(). While the disk takes nothing changes are refused, and
+ * state_error() says why.
+ *
+ * Until state_begin_queue() everything is as with state_new(); leases and boots can be read until then only. `wake` is
+ * called on that thread, and must not call back here; then the owner calls state_deliver(), and four times a second.
+ */
+#define STATE_PATIENCE (5 * 1000000000ull) /* ns that somebody waits for the disk, then he is told -ETIMEDOUT */
+
+int state_new_queued(struct state **ret, const char *file, struct sentence *error);
+int state_begin_queue(struct state *state, void (*wake)(void *arg), void *arg);
+void state_deliver(struct state *state);
+/* Changes that the file does not take for they contradict it, since it was asked last; state_error() has the reason. */
+unsigned int state_lost(struct state *state);
+
+/* Where the changes until now end. */
+uint64_t state_position(const struct state *state);
+bool state_is_durable(const struct state *state, uint64_t position);
+/*
+ * `done` when all is on the disk until there: 0, at once when it is, or there is no queue. -errno: it could not be
+ * written yet. It stays true here and is tried again, but would be forgotten by a crash. Always called, once.
+ */
+typedef void (*state_done_fn)(void *arg, int result);
+void state_when(struct state *state, uint64_t position, state_done_fn done, void *arg);
+/*
+ * A part of a transaction, on the thread, after all changes until now: 0 or -errno. Tried once: `done` is told how the
+ * transaction went. `data` (malloc) is freed then. Without a queue: at once.
+ */
+typedef int (*state_job_fn)(struct state *disk, void *data);
+void state_job(struct state *state, state_job_fn work, void *data, state_done_fn done, void *arg);
+/* Waits until all is written, at most so long, and tells who waits; false: it is not. */
+bool state_flush(struct state *state, uint64_t ns);
+/* The same at the end: all who wait are told, with -ECANCELED, and from then on at once. */
+bool state_settle(struct state *state, uint64_t ns);
+
 int state_begin(struct state *state);
 /* As state_begin(), but locks nothing before the first change: one without changes is free. Change, then read. */
 int state_begin_lazy(struct state *state);
@@ -55,6 +93,7 @@ int state_lease_put(struct state *state, const struct state_lease *lease); /* by
 /* Makes the lease that a PC has by its MAC that of its key. */
 int state_lease_rekey(struct state *state, uint32_t address, const uint8_t mac[6], const void *id, uint8_t id_length);
 int state_lease_remove(struct state *state, uint32_t address);
+/* With a queue before it has begun only, as boots. */
 int state_lease_each(struct state *state, void (*fn)(void *arg, const struct state_lease *lease), void *arg);
 
 struct state_client {

@@ -47,6 +47,7 @@ struct upload_service {
 struct question {
 	struct upload_service *service;
 	int (*answer)(struct upload_service *service, struct question *q);
+	bool changes;      /* it is answered when what it changed is on the disk */
 	unsigned int refs; /* the asker's and the loop's; under the service's lock */
 	bool done;
 	int result;
@@ -69,6 +70,23 @@ static void question_unref(struct question *q)
 	free(q);
 }
 
+static void answered(void *arg, int result)
+{
+	struct question *q = arg;
+	struct upload_service *s = q->service;
+
+	if (result) {
+		q->result = result;
+		sentence_set(&q->error, "image %s is here, but that cannot be written to the state: %s", q->image.image,
+			     state_error(s->parts.state));
+	}
+	pthread_mutex_lock(&s->lock);
+	q->done = true;
+	question_unref(q);
+	pthread_cond_broadcast(&s->answered);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void on_loop(void *arg)
 {
 	struct question *q = arg;
@@ -80,11 +98,10 @@ static void on_loop(void *arg)
 	pthread_mutex_unlock(&s->lock);
 	if (!gone)
 		q->result = q->answer(s, q);
-	pthread_mutex_lock(&s->lock);
-	q->done = true;
-	question_unref(q);
-	pthread_cond_broadcast(&s->answered);
-	pthread_mutex_unlock(&s->lock);
+	if (!gone && q->changes && !q->result)
+		state_when(s->parts.state, state_position(s->parts.state), answered, q);
+	else
+		answered(q, 0);
 }
 
 /* Frees nothing: the caller reads the answer, then calls drop(). */
@@ -461,6 +478,7 @@ static int op_publish(void *arg, struct upload_image *image, struct upload_refus
 	if (!q)
 		return -ENOMEM;
 	q->answer = answer_publish;
+	q->changes = true;
 	q->image = *image;
 	r = see_file(s, q);
 	if (r) {

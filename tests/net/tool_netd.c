@@ -26,6 +26,7 @@ struct netd {
 	struct dhcp_server *dhcp;
 	struct tftp_server *tftp;
 	const char *file;
+	struct loop_source *tick;
 };
 
 static void report(void *arg, const char *file, unsigned int line, const char *message)
@@ -92,6 +93,27 @@ static void on_signal(void *arg, int signo)
 		loop_stop(d->loop, 0);
 }
 
+static void deliver(void *arg)
+{
+	state_deliver(((struct netd *)arg)->state);
+}
+
+/* On the state's thread. */
+static void on_state(void *arg)
+{
+	struct netd *d = arg;
+
+	loop_wake(d->loop, deliver, d);
+}
+
+static void on_tick(void *arg)
+{
+	struct netd *d = arg;
+
+	state_deliver(d->state);
+	loop_timer_set(d->tick, loop_now(d->loop) + 250000000);
+}
+
 static int start(struct netd *d)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
@@ -107,7 +129,7 @@ static int start(struct netd *d)
 		r = netif_new(&d->netif, d->loop);
 	snprintf(file, sizeof(file), "%s/bootwell.db", d->config->state_path);
 	if (!r)
-		r = state_new(&d->state, file, &error);
+		r = state_new_queued(&d->state, file, &error);
 	if (!r)
 		r = catalogue_new(&d->catalogue, d->state, d->loop);
 	if (!r)
@@ -116,6 +138,10 @@ static int start(struct netd *d)
 		r = dhcp_server_new(&d->dhcp, d->loop, d->netif, d->config, d->state, d->boot);
 	if (!r)
 		r = tftp_server_new(&d->tftp, d->loop, d->netif, d->config, d->boot);
+	if (!r)
+		r = state_begin_queue(d->state, on_state, d);
+	if (!r)
+		r = loop_add_timer(d->loop, loop_now(d->loop), on_tick, d, &d->tick);
 	return r;
 }
 
@@ -176,6 +202,8 @@ int main(int argc, char **argv)
 	r = loop_run(d.loop);
 	tftp_server_free(d.tftp);
 	dhcp_server_free(d.dhcp);
+	loop_source_free(d.tick);
+	state_settle(d.state, STATE_PATIENCE);
 	boot_free(d.boot);
 	catalogue_free(d.catalogue);
 	state_free(d.state);

@@ -48,16 +48,6 @@ struct state {
 };
 static struct state the_store;
 
-int state_new(struct state **ret, const char *file, struct sentence *error)
-{
-	(void)file, (void)error;
-	*ret = &the_store;
-	return 0;
-}
-void state_free(struct state *state)
-{
-	(void)state;
-}
 const char *state_file(const struct state *state)
 {
 	(void)state;
@@ -67,11 +57,6 @@ const char *state_error(const struct state *state)
 {
 	(void)state;
 	return "";
-}
-int state_begin(struct state *state)
-{
-	(void)state;
-	return 0;
 }
 int state_begin_lazy(struct state *state)
 {
@@ -92,6 +77,18 @@ int state_commit(struct state *state)
 {
 	(void)state;
 	return 0;
+}
+void state_job(struct state *state, state_job_fn work, void *data, state_done_fn done, void *arg)
+{
+	int r = work(state, data);
+
+	free(data);
+	done(arg, r);
+}
+bool state_flush(struct state *state, uint64_t ns)
+{
+	(void)state, (void)ns;
+	return true;
 }
 int state_lease_each(struct state *state, void (*fn)(void *arg, const struct state_lease *lease), void *arg)
 {
