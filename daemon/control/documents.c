@@ -33,7 +33,8 @@ struct kind {
 
 struct documents {
 	struct daemon *d;
-	struct aside *aside; /* prints: in the background, and nobody waits for it at the end */
+	struct aside *history; /* reads boots from the disk of the state, which may hang */
+	struct aside *aside;   /* prints: in the background, and nobody waits for it at the end */
 	pthread_mutex_t lock;
 	struct kind kind[DOCUMENTS];
 	struct loop_source *tick; /* tells the time to documents_early() */
@@ -307,7 +308,7 @@ void documents_client(struct documents *s, const char *name, bool boots, struct 
 	snapshot_unref(one);
 	if (w) {
 		w->job = (struct aside_job){.work = print_one, .done = printed_one, .drop = work_drop};
-		if (!aside_begin(s->aside, &w->job))
+		if (!aside_begin(boots ? s->history : s->aside, &w->job))
 			return;
 	}
 	if (w)
@@ -328,6 +329,8 @@ int documents_new(struct documents **ret, struct daemon *d)
 	pthread_mutex_init(&s->lock, NULL);
 	r = aside_new(&s->aside, d->loop, 1, s);
 	if (!r)
+		r = aside_new(&s->history, d->loop, 1, s);
+	if (!r)
 		r = loop_add_timer(d->loop, loop_now(d->loop), on_tick, s, &s->tick);
 	if (r) {
 		documents_free(s);
@@ -345,7 +348,8 @@ void documents_stop(struct documents *s)
 	loop_source_free(s->tick);
 	s->tick = NULL;
 	aside_free(s->aside);
-	s->aside = NULL;
+	aside_free(s->history);
+	s->aside = s->history = NULL;
 	for (unsigned int i = 0; i < DOCUMENTS; i++) {
 		waiters_answer(&s->kind[i].waiting, s->kind[i].now);
 		waiters_answer(&s->kind[i].next, s->kind[i].now);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A look: the folder is opened, and each file in it that a new boot would need, on a thread that nobody waits for
- * (core/aside.h): a file may hang, and so does its look, and there is no other. The rows are read before, on a helper
- * thread, through the reader. What it finds is one block that is never changed: the loop takes the new one and lets go
- * of the old, and who prints a document at that moment keeps his.
+ * (core/aside.h): a file may hang, and so does its look, and there is no other. What it finds is one block that is
+ * never changed: the loop takes the new one and lets go of the old, and who prints a document at that moment keeps his.
  *
  * A file that a section names and the catalogue does not know yet (it was away when the daemon started) is looked at
  * too; the catalogue has a sentence of its own for it, so only its coming back counts here.
@@ -19,6 +18,7 @@
 #include "daemon/control/image_watch.h"
 #include "daemon/core/aside.h"
 #include "daemon/core/log.h"
+#include "daemon/state/rows.h"
 
 #define PROBLEMS 8 /* sentences; what is more is counted in the last one */
 
@@ -41,8 +41,6 @@ struct image_looks {
 /* One look; the thread's until done. */
 struct work {
 	struct aside_job job;
-	struct image_watch *watch; /* NULL: freed meanwhile */
-	struct reader *reader;
 	char folder[256];
 	struct image_look *section;
 	size_t sections;
@@ -158,16 +156,6 @@ static void note(struct image_looks *l, const char *name, uint32_t generation, c
 	look->generation = generation;
 	look->code = code;
 	l->n++;
-}
-
-static int read_rows(void *arg)
-{
-	struct work *w = arg;
-	struct state *state = reader_enter(w->reader);
-	int r = state ? state_image_each(state, take_row, w) : -EIO;
-
-	reader_leave(w->reader);
-	return r ? r : w->failed ? -ENOMEM : 0;
 }
 
 static void look_work(struct aside_job *job)
@@ -306,20 +294,6 @@ static void look_drop(struct aside_job *job)
 	work_free((struct work *)job);
 }
 
-/* A state that cannot be read is said by others. */
-static void rows_read(void *arg, int result)
-{
-	struct work *work = arg;
-	struct image_watch *w = work->watch;
-
-	work->job = (struct aside_job){.work = look_work, .done = look_done, .drop = look_drop};
-	if (w && !result && !aside_begin(w->aside, &work->job))
-		return;
-	if (w)
-		w->work = NULL;
-	work_free(work);
-}
-
 static bool take_sections(struct work *work, const struct config *config)
 {
 	work->section = calloc(config->images ? config->images : 1, sizeof(*work->section));
@@ -331,6 +305,16 @@ static bool take_sections(struct work *work, const struct config *config)
 	return work->section != NULL;
 }
 
+/* A state that cannot be read is said by others. */
+static void take_rows(struct work *work, struct state *state)
+{
+	struct state_rows *rows = state_rows(state);
+
+	work->failed = !rows;
+	state_rows_each(rows, take_row, work);
+	state_rows_unref(rows);
+}
+
 static void on_timer(void *arg)
 {
 	struct image_watch *w = arg;
@@ -340,13 +324,13 @@ static void on_timer(void *arg)
 	loop_timer_set(w->timer, loop_now(w->parts.loop) + IMAGE_WATCH_EVERY);
 	if (!work)
 		return;
-	work->watch = w;
-	work->reader = w->parts.reader;
+	take_rows(work, w->parts.state);
 	snprintf(work->folder, sizeof(work->folder), "%s", config->images_path);
 	work->found = calloc(1, sizeof(*work->found));
 	if (work->found)
 		work->found->refs = 1;
-	if (!work->found || !take_sections(work, config) || loop_work(w->parts.loop, read_rows, rows_read, work)) {
+	work->job = (struct aside_job){.work = look_work, .done = look_done, .drop = look_drop};
+	if (work->failed || !work->found || !take_sections(work, config) || aside_begin(w->aside, &work->job)) {
 		work_free(work);
 		return;
 	}
@@ -393,8 +377,6 @@ void image_watch_free(struct image_watch *w)
 	if (!w)
 		return;
 	loop_source_free(w->timer);
-	if (w->work)
-		w->work->watch = NULL;
 	aside_free(w->aside);
 	image_looks_unref(w->looks);
 	free(w);

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "daemon/config/config.h"
-#include "daemon/control/reader.h"
+#include "daemon/state/state.h"
 #include "daemon/core/loop.h"
 #include "tcmu-handler/image/image.h"
 
@@ -21,7 +21,7 @@ struct image_watch;
 
 struct image_watch_parts {
 	struct loop *loop;
-	struct reader *reader;
+	struct state *state;
 	struct config **config;
 	void (*back)(void *arg); /* a file that was away is there: the catalogue may be read anew */
 	void *arg;

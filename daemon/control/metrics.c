@@ -260,30 +260,30 @@ static void write_image(void *arg, const struct state_image *image)
 			      NULL);
 }
 
-static void write_images(struct state *state, const struct image_looks *looks, struct metrics_text *m)
+static void write_images(const struct state_rows *rows, const struct image_looks *looks, struct metrics_text *m)
 {
 	struct images i = {.text = m, .looks = looks, .what = IMAGE_INFO};
 
 	metrics_family(m, "bootwell_image_info", "gauge", "Always 1; the images that new boots get.");
-	state_image_each(state, write_image, &i);
+	state_rows_each(rows, write_image, &i);
 	metrics_family(m, "bootwell_image_size_bytes", "gauge", "Size of the disk that it holds.");
 	i.what = IMAGE_SIZE;
-	state_image_each(state, write_image, &i);
+	state_rows_each(rows, write_image, &i);
 	metrics_family(m, "bootwell_image_check_failed", "gauge",
 		       "1 when the last check found that the image does not hold what it held when it was made.");
 	i.what = IMAGE_FAILED;
-	state_image_each(state, write_image, &i);
+	state_rows_each(rows, write_image, &i);
 	metrics_family(m, "bootwell_image_check_time_seconds", "gauge", "When the image was checked last, since 1970.");
 	i.what = IMAGE_CHECKED;
-	state_image_each(state, write_image, &i);
+	state_rows_each(rows, write_image, &i);
 	metrics_family(m, "bootwell_image_absent", "gauge",
 		       "1 while the file of the image is not there, which says nothing of what it holds.");
 	i.what = IMAGE_AWAY;
-	state_image_each(state, write_image, &i);
+	state_rows_each(rows, write_image, &i);
 	metrics_family(m, "bootwell_image_unreadable", "gauge",
 		       "1 while the file of the image cannot be read, which says nothing of what it holds.");
 	i.what = IMAGE_NOT_READ;
-	state_image_each(state, write_image, &i);
+	state_rows_each(rows, write_image, &i);
 }
 
 /* --- samples ---------------------------------------------------------------------------------- */
@@ -304,7 +304,7 @@ struct metrics_sample *metrics_sample_new(struct daemon *d, struct snapshot *sna
 	snprintf(s->run, sizeof(s->run), "%s", d->config->run_path);
 	s->targets = d->targets;
 	s->snapshot = snapshot_ref(snapshot);
-	s->reader = d->reader;
+	s->rows = state_rows(d->state);
 	s->looks = image_watch_looks(d->image_watch);
 	s->devices = devices < METRICS_DEVICES ? devices : METRICS_DEVICES;
 	memcpy(s->device, device, s->devices * sizeof(*device));
@@ -325,11 +325,8 @@ void metrics_sample_write(struct metrics_sample *s)
 
 void metrics_sample_complete(struct metrics_sample *s)
 {
-	struct state *state = reader_enter(s->reader);
-
-	if (state)
-		write_images(state, s->looks, &s->text);
-	reader_leave(s->reader);
+	if (s->rows)
+		write_images(s->rows, s->looks, &s->text);
 	write_store(s->run, &s->text);
 	metrics_kernel_complete(s);
 	metrics_clients_complete(s);
@@ -347,6 +344,7 @@ void metrics_sample_free(struct metrics_sample *s)
 	metrics_text_done(&s->text);
 	snapshot_unref(s->snapshot);
 	image_looks_unref(s->looks);
+	state_rows_unref(s->rows);
 	free(s->client);
 	free(s);
 }

@@ -5,6 +5,7 @@
 
 #include "daemon/control/kernel_stats.h"
 #include "daemon/control/metrics.h"
+#include "daemon/state/rows.h"
 #include "daemon/target/target.h"
 #include "tcmu-handler/stats.h"
 
@@ -34,7 +35,7 @@ struct metrics_sample {
 	char run[256];
 	struct targets *targets; /* NULL: off */
 	struct snapshot *snapshot;
-	struct reader *reader;
+	struct state_rows *rows; /* NULL: they cannot be read */
 	struct image_looks *looks;
 	struct metrics_client *client;
 	size_t clients;

@@ -515,7 +515,7 @@ static void on_image_back(void *arg)
 static int open_image_watch(struct daemon *d)
 {
 	const struct image_watch_parts parts = {
-		.loop = d->loop, .reader = d->reader, .config = &d->config, .back = on_image_back, .arg = d};
+		.loop = d->loop, .state = d->state, .config = &d->config, .back = on_image_back, .arg = d};
 
 	return image_watch_new(&d->image_watch, &parts);
 }

@@ -31,8 +31,10 @@ int reader_new(struct reader **ret, const char *file)
 
 void reader_free(struct reader *r)
 {
-	if (!r)
+	/* Who reads may hang with the disk: then it is left behind. */
+	if (!r || pthread_mutex_trylock(&r->lock))
 		return;
+	pthread_mutex_unlock(&r->lock);
 	state_free(r->state);
 	pthread_mutex_destroy(&r->lock);
 	free(r->file);

@@ -137,9 +137,9 @@ static json_t *disks_json(const struct snapshot_client *c)
 /* The image that the client is updating; NULL: none. */
 static const char *update_of(const struct status_source *s, int64_t client)
 {
-	for (size_t i = 0; i < s->sessions; i++)
-		if (s->session[i].client == client)
-			return s->session[i].image;
+	for (size_t i = 0; s->rows && i < s->rows->sessions; i++)
+		if (s->rows->session[i].client == client)
+			return s->rows->session[i].image;
 	return NULL;
 }
 
@@ -220,9 +220,10 @@ static json_t *users_json(const struct status_source *s, const struct state_imag
 	json_t *users = json_array();
 	int64_t updating = 0;
 
-	for (size_t i = 0; i < s->sessions; i++)
-		if (!strcmp(s->session[i].image, image->name) && s->session[i].generation == image->generation)
-			updating = s->session[i].client;
+	for (size_t i = 0; s->rows && i < s->rows->sessions; i++)
+		if (!strcmp(s->rows->session[i].image, image->name) &&
+		    s->rows->session[i].generation == image->generation)
+			updating = s->rows->session[i].client;
 	for (size_t i = 0; i < s->snapshot->clients; i++) {
 		const struct snapshot_client *c = s->snapshot->client[i];
 
@@ -464,6 +465,7 @@ void status_source_init(struct status_source *s, struct daemon *d, struct snapsh
 	memset(s, 0, sizeof(*s));
 	s->snapshot = snapshot_ref(snapshot);
 	s->reader = d->reader;
+	s->rows = state_rows(d->state);
 	s->looks = image_watch_looks(d->image_watch);
 	snprintf(s->run, sizeof(s->run), "%s", d->config->run_path);
 	snprintf(s->images, sizeof(s->images), "%s", d->config->images_path);
@@ -488,30 +490,8 @@ void status_source_done(struct status_source *s)
 		json_decref(parts[i]);
 	snapshot_unref(s->snapshot);
 	image_looks_unref(s->looks);
-	free(s->session);
+	state_rows_unref(s->rows);
 	memset(s, 0, sizeof(*s));
-}
-
-struct find_sessions {
-	struct status_source *source;
-	struct state *state;
-};
-
-/* There is at most one session an image. */
-static void find_session(void *arg, const struct state_image *image)
-{
-	struct find_sessions *f = arg;
-	struct status_source *s = f->source;
-	struct state_session *more;
-
-	if (!image->current)
-		return;
-	more = reallocarray(s->session, s->sessions + 1, sizeof(*more));
-	if (!more)
-		return;
-	s->session = more;
-	if (state_session_by_image(f->state, image->name, &s->session[s->sessions]) > 0)
-		s->sessions++;
 }
 
 /* --- printing: any thread --------------------------------------------------------------------- */
@@ -524,13 +504,12 @@ static void print_clients(const struct status_source *s, FILE *to)
 	fputs("]", to);
 }
 
-static void print_images(const struct status_source *s, struct state *state, FILE *to)
+static void print_images(const struct status_source *s, FILE *to)
 {
 	struct images images = {.source = s, .to = to};
 
 	fputs("[", to);
-	if (state)
-		state_image_each(state, print_image, &images);
+	state_rows_each(s->rows, print_image, &images);
 	fputs("]", to);
 }
 
@@ -547,11 +526,10 @@ static void print_own(FILE *to, const char *name, json_t *part)
 	json_decref(part);
 }
 
-static void print_all(const struct status_source *s, struct state *state, FILE *to)
+static void print_all(const struct status_source *s, FILE *to)
 {
-	if (state)
-		state_image_each(state, add_check_problem, s->problems);
-	else
+	state_rows_each(s->rows, add_check_problem, s->problems);
+	if (!s->rows)
 		json_array_append_new(s->problems, json_string("the state cannot be read for the status; images are "
 							       "not shown"));
 	fputs("{", to);
@@ -560,7 +538,7 @@ static void print_all(const struct status_source *s, struct state *state, FILE *
 	print_part(to, "dhcp", s->dhcp);
 	print_part(to, "tftp", s->tftp);
 	fputs("\"images\": ", to);
-	print_images(s, state, to);
+	print_images(s, to);
 	fputs(",\n", to);
 	print_part(to, "uploads", s->uploads);
 	print_part(to, "commit", s->commit);
@@ -574,38 +552,35 @@ static void print_all(const struct status_source *s, struct state *state, FILE *
 	fputs("}\n", to);
 }
 
-static void print_boots(const struct status_source *s, struct state *state, FILE *to)
+static void print_boots(const struct status_source *s, FILE *to)
 {
+	struct state *state = reader_enter(s->reader);
 	json_t *list = json_array();
 
 	if (state && s->snapshot->clients)
 		state_boot_each(state, s->snapshot->client[0]->rec.id, STATE_BOOTS_KEPT, add_boot, list);
+	reader_leave(s->reader);
 	print_object(to, 0, list);
 }
 
 char *status_print(struct status_source *s, enum status_what what, size_t *ret_length)
 {
-	struct state *state;
 	char *text = NULL;
 	FILE *to = open_memstream(&text, ret_length);
 	bool failed;
 
 	if (!to)
 		return NULL;
-	state = reader_enter(s->reader);
-	if (state)
-		state_image_each(state, find_session, &(struct find_sessions){s, state});
 	if (what == STATUS_ALL)
-		print_all(s, state, to);
+		print_all(s, to);
 	else if (what == STATUS_CLIENTS)
 		print_clients(s, to);
 	else if (what == STATUS_IMAGES)
-		print_images(s, state, to);
+		print_images(s, to);
 	else if (what == STATUS_BOOTS)
-		print_boots(s, state, to);
+		print_boots(s, to);
 	else if (s->snapshot->clients)
 		print_object(to, 0, client_json(s, s->snapshot->client[0]));
-	reader_leave(s->reader);
 	failed = ferror(to) || s->snapshot->failed;
 	if (fclose(to) || failed) {
 		free(text);

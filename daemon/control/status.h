@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the daemon knows, as JSON. In two steps: what belongs to the loop is taken there, small, beside a snapshot of
- * the clients; the rest is read (state, counters of the disks) and all is printed on a helper thread.
+ * the clients; the rest is read (counters of the disks, a PC's boots) and all is printed on a helper thread.
  */
 #ifndef BOOTWELL_STATUS_H
 #define BOOTWELL_STATUS_H
@@ -10,17 +10,17 @@
 
 #include "daemon/control/reader.h"
 #include "daemon/control/snapshot.h"
+#include "daemon/state/rows.h"
 
 struct daemon;
 
 struct status_source {
 	struct snapshot *snapshot;
-	struct reader *reader;
+	struct reader *reader;   /* of STATUS_BOOTS only */
+	struct state_rows *rows; /* NULL: they cannot be read */
 	struct image_looks *looks;
 	char run[256], images[256];                                           /* folders */
 	json_t *server, *problems, *dhcp, *tftp, *uploads, *commit, *history; /* of STATUS_ALL only */
-	struct state_session *session;                                        /* found by status_print() */
-	size_t sessions;
 };
 
 /* Loop's thread. */

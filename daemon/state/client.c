@@ -171,6 +171,7 @@ int state_client_remove(struct state *state, int64_t id)
 	if (!s)
 		return -EIO;
 	sqlite3_bind_int64(s, 1, id);
+	state->changes++; /* its session goes with it */
 	return state_run(state, s);
 }
 

@@ -77,6 +77,7 @@ int state_image_put(struct state *state, struct state_image *image)
 	state_bind_text(s, 14, image->own_name);
 	sqlite3_bind_int64(s, 15, (int64_t)image->fingerprint);
 	sqlite3_bind_int64(s, 16, image->parent);
+	state->changes++;
 	if (!image->id)
 		return state_insert(state, s, &image->id);
 	sqlite3_bind_int64(s, 1, image->id);
@@ -90,6 +91,7 @@ int state_image_remove(struct state *state, int64_t id)
 	if (!s)
 		return -EIO;
 	sqlite3_bind_int64(s, 1, id);
+	state->changes++;
 	return state_run(state, s);
 }
 
@@ -106,6 +108,7 @@ int state_image_set_check(struct state *state, int64_t id, int64_t when, enum im
 	sqlite3_bind_int64(s, 1, id);
 	sqlite3_bind_int64(s, 2, when);
 	sqlite3_bind_int(s, 3, compared ? outcome == IMAGE_DAMAGED : (int)outcome);
+	state->changes++;
 	return state_run(state, s);
 }
 
@@ -144,6 +147,7 @@ int state_image_make_current(struct state *state, int64_t id)
 	if (!s)
 		return -EIO;
 	sqlite3_bind_int64(s, 1, id);
+	state->changes++;
 	return state_run(state, s);
 }
 

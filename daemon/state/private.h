@@ -34,6 +34,10 @@ struct state {
 	bool in_transaction;
 	struct state_queue *queue; /* this is a copy in memory; NULL: it is the file */
 	const struct state_queue_calls *calls;
+	unsigned int changes;    /* of the catalogue and the sessions */
+	struct state_rows *rows; /* state/rows.c: as they were after so many */
+	unsigned int rows_of;
+	void (*drop_rows)(struct state_rows *rows);
 	char why[256]; /* something failed last, since the transaction began */
 };
 

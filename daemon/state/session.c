@@ -36,6 +36,7 @@ int state_session_put(struct state *state, const struct state_session *session)
 	state_bind_text(s, 4, session->overlay);
 	state_bind_text(s, 5, session->reset);
 	sqlite3_bind_int64(s, 6, session->started);
+	state->changes++;
 	return state_run(state, s);
 }
 
@@ -46,6 +47,7 @@ int state_session_remove(struct state *state, const char *image)
 	if (!s)
 		return -EIO;
 	state_bind_text(s, 1, image);
+	state->changes++;
 	return state_run(state, s);
 }
 

@@ -327,6 +327,8 @@ void state_free(struct state *state)
 		return;
 	if (state->in_transaction)
 		state_rollback(state);
+	if (state->rows)
+		state->drop_rows(state->rows);
 	if (state->queue)
 		state->calls->free(state);
 	for (unsigned int i = 0; i < STATE_STATEMENTS; i++)
@@ -379,6 +381,7 @@ void state_rollback(struct state *state)
 		run(state, state_statement(state, "ROLLBACK"));
 	if (state->queue)
 		state->calls->rollback(state);
+	state->changes++;
 	memcpy(state->why, why, sizeof(why));
 	state->in_transaction = false;
 }
