@@ -9,6 +9,7 @@
 #include "daemon/boot/ipxe_script.h"
 #include "daemon/boot/nonce.h"
 #include "daemon/catalogue/catalogue.h"
+#include "daemon/core/aside.h"
 #include "daemon/core/loop.h"
 #include "daemon/core/ratelimit.h"
 #include "tcmu-handler/image/sentence.h"
@@ -33,6 +34,8 @@ struct boot {
 
 	struct boot_nonces nonces;
 	struct boot_tickets *tickets;
+	struct aside *saver; /* writes their file: that disk may hang */
+	unsigned int saving;
 	char pin[80];                /* of the server's certificate, for the capture system; "": there is none */
 	struct guard *guards;        /* that look on a helper thread, boot/guard.c */
 	struct ratelimit *newcomers; /* clients that a proxy registers */

@@ -9,7 +9,10 @@
 #include "daemon/boot/private.h"
 #include "daemon/boot/promised.h"
 #include "daemon/config/value.h"
+#include "daemon/core/clock.h"
 #include "daemon/core/log.h"
+
+#define SAVE_PATIENCE (2 * CLOCK_NS) /* ns that the end waits for the file of the secrets */
 
 int boot_new(struct boot **ret, struct loop *loop, const struct config *config, struct state *state,
 	     struct catalogue *catalogue, struct targets *targets)
@@ -32,6 +35,8 @@ int boot_new(struct boot **ret, struct loop *loop, const struct config *config, 
 		r = boot_who_settle(boot);
 	if (!r)
 		r = boot_tickets_new(&boot->tickets, config->state_path);
+	if (!r)
+		r = aside_new(&boot->saver, loop, 1, boot);
 	if (!r)
 		r = boot_disks_new(&boot->disks, loop, targets, config->run_path);
 	if (!r)
@@ -59,6 +64,7 @@ static void turn_away(struct boot_client *client)
 
 void boot_free(struct boot *boot)
 {
+	const uint64_t until = clock_monotonic_ns() + SAVE_PATIENCE;
 	struct boot_client *client;
 
 	if (!boot)
@@ -73,6 +79,9 @@ void boot_free(struct boot *boot)
 	ratelimit_free(boot->newcomers);
 	boot_clients_free(boot->clients);
 	promised_free(boot->promised);
+	while (boot->saving && aside_wait(boot->saver, until))
+		;
+	aside_free(boot->saver);
 	boot_tickets_unref(boot->tickets);
 	free(boot);
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/boot/private.h"
@@ -49,29 +50,53 @@ int boot_may_upload(struct boot *boot, uint32_t address, const char *secret, str
 	return 0;
 }
 
-/* --- the file of the secrets is written on a helper thread --------------------------------------------------------*/
+/* --- the file of the secrets is written aside ---------------------------------------------------------------------*/
 
-static int save_work(void *arg)
+struct saving {
+	struct aside_job job;
+	struct boot_tickets *tickets;
+	int result;
+};
+
+static void save_work(struct aside_job *job)
 {
-	return boot_tickets_save(arg);
+	struct saving *s = (struct saving *)job;
+
+	s->result = boot_tickets_save(s->tickets);
 }
 
-static void saved(void *arg, int result)
+static void save_drop(struct aside_job *job)
 {
+	boot_tickets_unref(((struct saving *)job)->tickets);
+	free(job);
+}
 
-	if (result && result != -ECANCELED)
+static void saved(void *owner, struct aside_job *job)
+{
+	int result = ((struct saving *)job)->result;
+
+	((struct boot *)owner)->saving--;
+	if (result)
 		log_limited(1, LOG_LEVEL_WARNING,
 			    "what PCs may upload cannot be kept in the folder of the state: %s; a PC that sends its "
 			    "disk has to be started again when bootwelld is",
 			    strerror(-result));
-	boot_tickets_unref(arg);
+	save_drop(job);
 }
 
 static void save(struct boot *boot)
 {
+	struct saving *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return;
+	s->job = (struct aside_job){.work = save_work, .done = saved, .drop = save_drop};
+	s->tickets = boot->tickets;
 	boot_tickets_ref(boot->tickets);
-	if (loop_work(boot->loop, save_work, saved, boot->tickets))
-		boot_tickets_unref(boot->tickets);
+	if (aside_begin(boot->saver, &s->job))
+		save_drop(&s->job);
+	else
+		boot->saving++;
 }
 
 void boot_end_ticket(struct boot *boot, const struct boot_client *client)
