@@ -111,7 +111,7 @@ $(O)/handler_bootwell.so: $(O)/tcmu-handler/handler.o $(O)/libengine.a $(O)/libr
 	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,now -o $@ $^ $(ENGINE_LIBS)
 # A library stands before those that it uses; without groups, so that the linker refuses a layer that is broken.
 SERVER_LIBS  := control upload commit tftp dhcp boot catalogue target doctor image state config core
-COMMAND_LIBS := cli uploader image dhcp state config core
+COMMAND_LIBS := cli checkup uploader image dhcp state config core
 CAPTURE_LIBS := uploader doctor image core
 DOCTOR_LIBS  := doctor image core
 PATHS_LIBS   := config core

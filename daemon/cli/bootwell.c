@@ -8,6 +8,7 @@
 
 static const struct cli_command commands[] = {
 	{"status", cli_status, "what the server and the PCs do"},
+	{"doctor", cli_checkup, "looks at this machine: what keeps PCs from starting, and what to do"},
 	{"client", cli_client, "the PCs: list, show, set, remove, wake"},
 	{"image", cli_image, "the images: list, add, remove; info, check, convert of a file"},
 	{"dhcp", cli_dhcp, "scan: other DHCP servers on the network; free: addresses that were given"},

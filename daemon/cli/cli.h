@@ -20,6 +20,7 @@ int cli_catalogue(int argc, char **argv); /* image list|add|remove|commit|rollba
 int cli_upload(int argc, char **argv);    /* image upload FILE */
 int cli_verify(int argc, char **argv);    /* image verify NAME|FILE */
 int cli_doctor(int argc, char **argv);    /* image doctor NAME|FILE */
+int cli_checkup(int argc, char **argv);   /* doctor [-c FILE] */
 int cli_client(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_metrics(int argc, char **argv);

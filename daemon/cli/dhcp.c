@@ -78,6 +78,17 @@ static int scan_here(const char *interface, json_t **ret)
 	return CLI_FAILED;
 }
 
+int cli_dhcp_scan(const char *interface, json_t **ret)
+{
+	char escaped[64] = "", path[128];
+
+	if (!cli_daemon_runs())
+		return scan_here(interface, ret);
+	cli_escape(escaped, sizeof(escaped), interface);
+	snprintf(path, sizeof(path), "/api/dhcp/scan%s%s", *escaped ? "?interface=" : "", escaped);
+	return cli_ask("POST", path, NULL, ret);
+}
+
 /* free ADDRESS | --unbooted | --all */
 static int free_leases(const char *what, bool json)
 {
@@ -105,7 +116,6 @@ static int free_leases(const char *what, bool json)
 int cli_dhcp(int argc, char **argv)
 {
 	bool json = cli_take_json(&argc, argv);
-	char interface[64] = "", path[128];
 	json_t *servers;
 	int r;
 
@@ -113,10 +123,7 @@ int cli_dhcp(int argc, char **argv)
 		return free_leases(argv[2], json);
 	if (argc < 2 || argc > 3 || strcmp(argv[1], "scan") || (argc == 3 && argv[2][0] == '-'))
 		return cli_usage(usage);
-	if (argc == 3)
-		cli_escape(interface, sizeof(interface), argv[2]);
-	snprintf(path, sizeof(path), "/api/dhcp/scan%s%s", argc == 3 ? "?interface=" : "", interface);
-	r = cli_daemon_runs() ? cli_ask("POST", path, NULL, &servers) : scan_here(argc == 3 ? argv[2] : "", &servers);
+	r = cli_dhcp_scan(argc == 3 ? argv[2] : "", &servers);
 	if (r)
 		return r;
 	if (json)

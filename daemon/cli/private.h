@@ -18,6 +18,9 @@ int cli_ask_text(const char *method, const char *path, char **ret);
 /* Whether bootwelld can be reached there. A socket that nobody listens on is what a killed one leaves. */
 bool cli_daemon_runs(void);
 
+/* Who else answers DHCP there ("": at all interfaces): by bootwelld, or by this program when none runs. */
+int cli_dhcp_scan(const char *interface, json_t **ret);
+
 /* A part of a path: letters, digits, `._-` as they are, the rest as %XX. */
 void cli_escape(char *ret, size_t size, const char *text);
 
