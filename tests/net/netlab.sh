@@ -15,10 +15,12 @@ ns() { echo "$LAB-$1"; }
 in_ns() { local n=$1; shift; ip netns exec "$(ns "$n")" "$@"; }
 lab_ns() {
 	ip netns add "$(ns "$1")" || skip_all "cannot make the network namespace $1"
-	at_exit ip netns del "$(ns "$1")"
+	at_exit lab_ns_end "$(ns "$1")"
 	in_ns "$1" ip link set lo up
 	in_ns "$1" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 2>/dev/null
 }
+# Whoever still runs there goes with it: of `in_ns ... &` the test knows the shell that started it only.
+lab_ns_end() { ip netns pids "$1" | xargs -r kill -9; ip netns del "$1"; }
 # lab_switch: the switch; before lab_plug
 lab_switch() {
 	lab_ns "${1:-sw}"

@@ -31,7 +31,7 @@ config() { # MODE [LINE...]
 		interface = lan
 		mode = $mode
 		probe = no
-		$([ "$mode" = proxy ] || printf '%s\n' 'range = 10.77.0.101-10.77.0.110' 'router = 10.77.0.9' 'dns = 10.77.0.9')
+		$([ "$mode" = proxy ] || printf '%s\n' 'range = 10.77.0.101-10.77.0.110' {router,dns}' = 10.77.0.9')
 		[tftp]
 		root = $TMP/tftp
 		fastpath = off
@@ -62,7 +62,8 @@ says() {
 	return 1
 }
 told() { # TEXT, and what to do about it
-	jq -e --arg t "$1" --arg d "$2" 'any(.[]; (.what | contains($t)) and (.do | contains($d)))' "$TMP/said" >/dev/null
+	jq -e --arg t "$1" --arg d "$2" \
+		'any(.[]; (.what | contains($t)) and (.do | contains($d)))' "$TMP/said" >/dev/null
 }
 
 # --- before the first start ------------------------------------------------------------------------------------------
@@ -124,10 +125,14 @@ in_ns srv nft flush ruleset
 doctor
 check "without it nothing is said against it" says ok firewall "no firewall here drops"
 
-ip netns exec "$(ns other)" dnsmasq -k -C /dev/null -p 0 -i eth0 -F 10.77.0.50,10.77.0.60,1h -l "$TMP/leases" --pid-file="$TMP/dnsmasq.pid" 2>/dev/null &
+ip netns exec "$(ns other)" dnsmasq -k -C /dev/null -p 0 -i eth0 -F 10.77.0.50,10.77.0.60,1h \
+	-l "$TMP/leases" --pid-file="$TMP/dnsmasq.pid" 2>/dev/null &
 at_exit kill $!
 dnsmasq=$!
-sees_other() { doctor; says bad "other DHCP servers" "10.77.0.9 (MAC 02:00:00:00:00:77) answers on lan, offers 10.77.0." >/dev/null; }
+sees_other() {
+	doctor
+	says bad "other DHCP servers" "10.77.0.9 (MAC 02:00:00:00:00:77) answers on lan, offers 10.77.0." >/dev/null
+}
 check "another DHCP server is found, with its MAC" wait_for 40 sees_other
 check "and what to do about it" told "10.77.0.9" "mode = proxy"
 daemon_stop
@@ -148,7 +153,8 @@ at_exit umount -l "$TMP/small"
 sed -i "s|^state = .*|state = $TMP/small|; s|^path = $TMP/disk/store|path = $TMP/small/store|" "$C"
 doctor
 check "a disk with hardly any room" says bad disks "the folder of the state $TMP/small: only 8.0M of 8.0M are free"
-check "a write-back store that cannot grow to its size" says bad disks "may still grow by 64.0M, and its file system has 8.0M free"
+check "a write-back store that cannot grow to its size" \
+	says bad disks "may still grow by 64.0M, and its file system has 8.0M free"
 mount -o remount,ro "$TMP/small"
 doctor
 check "a disk that is read-only" says bad disks "$TMP/small is mounted read-only"
@@ -207,6 +213,11 @@ sed -i 's/^interface = lan/interface = nosuch/' "$C"
 doctor
 check "an interface that is not there" says bad network "there is no network interface nosuch"
 in_ns srv timeout 60 "$O/bootwell" doctor -c "$C" >"$TMP/text" 2>&1
+for_a_person() {
+	grep -q "^BAD   network: there is no network interface nosuch$" "$TMP/text" &&
+		grep -q "^      -> see .ip link" "$TMP/text" &&
+		tail -1 "$TMP/text" | grep -Eq "^[0-9]+ bad, [0-9]+ to know, [0-9]+ ok$"
+}
 check "for a person: level, what, what to do, and a count" \
-	eval 'grep -q "^BAD   network: there is no network interface nosuch$" "$TMP/text" && grep -q "^      -> see .ip link" "$TMP/text" && tail -1 "$TMP/text" | grep -Eq "^[0-9]+ bad, [0-9]+ to know, [0-9]+ ok$"'
+	for_a_person
 refuse "wrong usage" "$O/bootwell" doctor now
