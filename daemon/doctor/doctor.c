@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/doctor/esp.h"
 #include "daemon/doctor/unfit.h"
 
 static void look_at_windows(struct doctor *d, const struct doctor_partition *part)
@@ -27,6 +28,31 @@ static void tell_unfit(void *arg, enum unfit what, unsigned int partition, const
 	doctor_tell(arg, DOCTOR_BAD, remedy, "%s", sentence);
 }
 
+/*
+ * What an installer wrote into the boot menu of its own PC's firmware is not on the disk: on every other PC the
+ * firmware, and iPXE's sanboot, look for one name only.
+ */
+static void look_at_esp(struct doctor *d, const struct doctor_partition *part)
+{
+	bool there;
+	int r = doctor_esp_look(d->disk, part->start, part->size, &there);
+
+	if (r)
+		doctor_tell(d, DOCTOR_UNKNOWN, NULL,
+			    "the EFI system partition %u cannot be looked into (it is no FAT, or damaged)",
+			    part->number);
+	else if (there)
+		doctor_tell(d, DOCTOR_GOOD, NULL, "the EFI system partition %u has \\EFI\\BOOT\\BOOTX64.EFI",
+			    part->number);
+	else
+		doctor_tell(d, DOCTOR_WARNING,
+			    "in a Linux: grub-install --removable (Debian and Ubuntu: dpkg-reconfigure grub-efi-amd64, "
+			    "and \"force extra installation\"); in a Windows: bcdboot C:\\Windows /f UEFI",
+			    "the EFI system partition %u has no \\EFI\\BOOT\\BOOTX64.EFI, the only name that other "
+			    "x64 PCs look for",
+			    part->number);
+}
+
 int doctor_look(struct doctor_disk *disk, const struct doctor_options *options, doctor_report_fn report, void *arg,
 		struct doctor_result *ret)
 {
@@ -43,6 +69,9 @@ int doctor_look(struct doctor_disk *disk, const struct doctor_options *options, 
 	else if (n >= 0)
 		doctor_tell(&d, DOCTOR_INFO, NULL, "%d partitions, %s: boots PCs with %s", n, gpt ? "GPT" : "MBR",
 			    gpt ? "UEFI" : "BIOS");
+	for (int i = 0; i < n && !options->mend && !options->computer_name; i++)
+		if (part[i].esp && !part[i].past_end)
+			look_at_esp(&d, &part[i]);
 	for (int i = 0; i < n && !d.result.windows; i++)
 		if (part[i].ntfs && !part[i].past_end)
 			look_at_windows(&d, &part[i]);

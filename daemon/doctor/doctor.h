@@ -54,6 +54,7 @@ struct doctor_partition {
 	bool active;
 	bool ntfs, ext, bitlocker; /* its first sectors say so */
 	bool dynamic;              /* of Windows' logical disk manager, as the table says */
+	bool esp;                  /* the EFI system partition, as a GPT says */
 	bool past_end;             /* it ends behind the disk; `size` is what is there of it */
 };
 #define DOCTOR_PARTITIONS 128

@@ -21,6 +21,10 @@ static const uint8_t ldm_data[16] = {0xa0, 0x60, 0x9b, 0xaf, 0x31, 0x14, 0x62, 0
 static const uint8_t ldm_metadata[16] = {0xaa, 0xc8, 0x08, 0x58, 0x8f, 0x7e, 0xe0, 0x42,
 					 0x85, 0xd2, 0xe1, 0xe9, 0x04, 0x34, 0xcf, 0xb3};
 
+/* C12A7328-F81F-11D2-BA4B-00A0C93EC93B */
+static const uint8_t esp[16] = {0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11,
+				0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b};
+
 struct table {
 	struct doctor_disk *disk;
 	uint64_t size;
@@ -93,12 +97,15 @@ static int read_gpt(struct table *t)
 		return -EINVAL;
 	for (uint32_t i = 0; i < entries && i < DOCTOR_PARTITIONS; i++) {
 		const uint8_t *e = s + i % (SECTOR / size) * size;
+		unsigned int before = t->n;
 
 		if (i % (SECTOR / size) == 0 && read_sector(t, lba + i / (SECTOR / size), s))
 			break;
 		if (!data_is_zero(e, 16) && le64_at(e + 40) >= le64_at(e + 32))
 			add(t, i + 1, le64_at(e + 32), le64_at(e + 40) - le64_at(e + 32) + 1, false,
 			    !memcmp(e, ldm_data, 16) || !memcmp(e, ldm_metadata, 16));
+		if (t->n > before)
+			t->part[before].esp = !memcmp(e, esp, 16);
 	}
 	return 0;
 }

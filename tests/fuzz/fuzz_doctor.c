@@ -6,6 +6,7 @@
  */
 #include "daemon/doctor/doctor.h"
 #include "daemon/doctor/cpio.h"
+#include "daemon/doctor/esp.h"
 #include "daemon/doctor/inf.h"
 #include "tests/fuzz/fuzz_image.h"
 
@@ -53,7 +54,7 @@ static void fuzz_partitions(const uint8_t *data, size_t size)
 	struct doctor_partition part[DOCTOR_PARTITIONS];
 	struct doctor_disk *disk = NULL;
 	struct image *img;
-	bool gpt;
+	bool gpt, there;
 	int n;
 
 	if (size < 512)
@@ -63,10 +64,13 @@ static void fuzz_partitions(const uint8_t *data, size_t size)
 	fuzz_must(img && !doctor_disk_new(&disk, img));
 	n = doctor_partitions(disk, part, DOCTOR_PARTITIONS, &gpt);
 	fuzz_must(n <= DOCTOR_PARTITIONS && n);
-	for (int i = 0; i < n; i++)
+	doctor_esp_look(disk, 0, doctor_disk_size(disk), &there);
+	for (int i = 0; i < n; i++) {
+		doctor_esp_look(disk, part[i].start, part[i].size, &there);
 		fuzz_must(part[i].past_end ? part[i].start + part[i].size <= doctor_disk_size(disk)
 					   : part[i].size && part[i].start < doctor_disk_size(disk) &&
 						     part[i].size <= doctor_disk_size(disk) - part[i].start);
+	}
 	fuzz_disk(disk, data, size);
 	doctor_disk_free(disk);
 	image_close(img);

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/net/netlab.sh
 . "$(dirname "$0")/netlab.sh"
-requires python3 curl jq socat
+requires python3 curl jq socat xxd cmp
 
 ask_tool=$(cd "$(dirname "$0")" && pwd)/dhcp_ask
 lab_switch
@@ -76,6 +76,15 @@ check "and keeps its own router" got "opt.3=$(printf '%02x' 10 90 0 254)"
 ask 21 type=inform ciaddr=10.90.0.101 broadcast=0 to=10.88.0.1
 check "so does who only asks for information" got "type=5 .*opt.3=$(printf '%02x' 10 90 0 254)"
 
+# Relays drop what is shorter than 300 bytes (OpenBSD's), and look at the flag to know how the PC hears.
+whole() { [ "$(sed -n 's/.* bytes=\([0-9]*\).*/\1/p' "$TMP/got")" -ge 300 ] && got "flags=$1"; }
+relayed 22 10.90.0.254 opt.57=0240
+check "an answer to a relay has 300 bytes, and the flag of the question" whole 8000
+relayed 22 10.90.0.254 opt.57=0240 broadcast=0
+check "which is not set where it was not" whole 0000
+ask 23 broadcast=0 giaddr=10.88.0.250 bind=67 to=10.88.0.1 opt.82=05040a5a0000
+check "a relay says in link selection which subnet its PC is in" got 'type=2 yiaddr=10.90.0'
+
 # --- options that decide nothing -----------------------------------------------------------------------------------
 ask 30 opt.57=05
 check "option 57 of one byte does not lose the PC" got type=2
@@ -128,6 +137,47 @@ script() {
 check "a PC on the server's subnet gets a script" script 01
 check "which takes the gateway out of the iBFT, so that Windows talks to the server itself" \
 	eval 'grep -B99 "^sanboot" "$TMP/script" | grep -q "^set netX/gateway 0.0.0.0"'
+
+# --- identifiers ------------------------------------------------------------------------------------------------------
+# A live system makes a new DUID at each boot; two cards of one board send the same one.
+duid=ff0a0b0c0d00010001
+ask 70 opt.61=${duid}3232f552bc2411269617
+ask 70 opt.61=${duid}3232f552bc2411269617 type=request server=10.88.0.1 requested="$(given)"
+first=$(given)
+ask 70 opt.61=${duid}3232f9a0bc2411269617
+check "another DUID at each boot is the same PC" test "$(given)" = "$first"
+ask 71 opt.61=${duid}3232f552bc2411269617
+check "two cards with one identifier are two PCs" eval 'got type=2 && test "$(given)" != "$first"'
+
+# --- boot programs ----------------------------------------------------------------------------------------------------
+head -c 34603009 /dev/urandom >"$TMP/tftp/large.efi"
+load() {
+	rm -f "$TMP/loaded"
+	in_ns pc curl -s -m 60 "$@" -o "$TMP/loaded" tftp://10.88.0.1/large.efi
+	cmp -s "$TMP/loaded" "$TMP/tftp/large.efi"
+}
+check "a file of more than 65535 blocks of 512 bytes, without options" load --tftp-no-options
+check "and in blocks of 65464, which is more than a frame" load --tftp-blksize 65464
+# EDK2 asks for the size first, and ends that with error 8.
+check "who breaks off behind the size, and asks again, gets the file" in_ns pc python3 - <<'END'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(10)
+s.sendto(b"\0\1large.efi\0octet\0tsize\0" b"0\0blksize\0" b"1468\0", ("10.88.0.1", 69))
+oack, peer = s.recvfrom(2000)
+assert oack[:2] == b"\0\6" and b"tsize\0" b"34603009\0" in oack, oack
+s.sendto(b"\0\5\0\x08User aborted the transfer\0", peer)
+s.sendto(b"\0\1large.efi\0octet\0blksize\0" b"1468\0", ("10.88.0.1", 69))
+oack, peer = s.recvfrom(2000)
+assert oack[:2] == b"\0\6" and b"tsize" not in oack, oack
+s.sendto(b"\0\4\0\0", peer)
+assert len(s.recvfrom(2000)[0]) == 4 + 1468
+s.sendto(b"\0\5\0\0\0", peer)
+END
+ask 72 arch=16 http=1
+url=$(sed -n 's/.*opt.67=\([0-9a-f]*\).*/\1/p' "$TMP/got" | xxd -r -p | tr -d '\0')
+printf 'MZ' >"$TMP/tftp/${url##*/}"
+check "the URI that HTTP boot is given can be fetched" eval '[ "$(in_ns pc curl -s -m 20 "$url")" = MZ ]'
 
 # --- what a reload cannot change ------------------------------------------------------------------------------------
 mkdir "$TMP/elsewhere"

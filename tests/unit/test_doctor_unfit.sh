@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/unit/windows.sh
 . "$(dirname "$0")/windows.sh"
-requires ntfsfix sfdisk
+requires mkfs.vfat mmd mcopy xargs ntfsfix sfdisk
 
 says() { grep -qE -- "$1" "$TMP/out" || { sed 's/^/# /' "$TMP/out"; return 1; }; }
 silent() { ! grep -qE -- "$1" "$TMP/out" || { sed 's/^/# /' "$TMP/out"; return 1; }; }
@@ -69,3 +69,48 @@ bad "a partition past the end" "$TMP/cut.raw" 'partition 2 ends behind the end o
 check "which the one before it is not" silent 'partition 1 ends'
 truncate -s 5M "$TMP/cut.raw"
 bad "one that begins there, too" "$TMP/cut.raw" 'partition 2 ends behind the end of the disk' 'capture the whole disk'
+
+# --- what firmware looks for ------------------------------------------------------------------------------------
+# esp FAT MIB SECTORS-OF-A-CLUSTER: a GPT with an EFI system partition, $at is where mtools find it
+esp() {
+	local f=$TMP/esp.raw
+	rm -f "$f"
+	truncate -s $(($2 + 2))M "$f"
+	printf 'label: gpt\nstart=2048, size=%uM, type=U\n' "$2" | sfdisk -q "$f"
+	at=$f@@1M
+	mkfs.vfat -F "$1" -s "$3" --offset 2048 "$f" $(($2 * 1024 - 1024)) >/dev/null 2>&1 &&
+		mmd -i "$at" ::/EFI ::/EFI/debian
+}
+head -c 5000 /dev/urandom >"$TMP/grub.efi"
+for fat in "12 4 4" "16 20 1" "32 42 1"; do
+	# shellcheck disable=SC2086
+	esp $fat
+	mcopy -i "$at" "$TMP/grub.efi" ::/EFI/debian/grubx64.efi
+	doctor "$TMP/esp.raw"
+	check "FAT $fat: a boot loader that only its own PC knows of is told of" \
+		says '^watch .*EFI system partition 1 has no .EFI.BOOT.BOOTX64.EFI'
+	check "with what helps" says 'grub-install --removable'
+	# The folder has more than a cluster of other files before it.
+	for ((i = 0; i < 70; i++)); do echo "::/EFI/vendor with a long name $i"; done | xargs -d '\n' mmd -i "$at"
+	mmd -i "$at" ::/EFI/Boot && mcopy -i "$at" "$TMP/grub.efi" ::/EFI/Boot/bootx64.efi
+	doctor "$TMP/esp.raw"
+	check "the one that all look for is good" says '^ok .*EFI system partition 1 has'
+done
+# A FAT32 with fewer clusters than one should have, as many have.
+python3 - "$TMP/esp.raw" <<'END'
+import struct, sys
+def entry(name, folder, cluster, size=0):
+    return name.ljust(11) + struct.pack("<B8xHHHHI", 0x10 if folder else 0x20, 0, 0, 0, cluster, size)
+boot = struct.pack("<3s8sHBHBHHBHHHIIIHHI", b"\xeb\x58\x90", b"mkfs.fat", 512, 1, 32, 1, 0, 0, 0xf8, 0, 32, 2, 2048, 40,
+                   1, 0, 0, 2).ljust(510, b"\0") + b"\x55\xaa"
+fat = struct.pack("<6I", *[0x0fffffff] * 6)
+data = [entry(b"EFI", True, 3), entry(b"BOOT", True, 4), entry(b"BOOTX64 EFI", False, 5, 9), b"a program"]
+with open(sys.argv[1], "r+b") as f:
+    f.seek(1 << 20)
+    f.write(boot.ljust(32 * 512, b"\0") + fat.ljust(512, b"\0") + b"".join(d.ljust(512, b"\0") for d in data))
+END
+doctor "$TMP/esp.raw"
+check "a FAT32 of few clusters is read" says '^ok .*EFI system partition 1 has'
+head -c 600 /dev/urandom | dd of="$TMP/esp.raw" bs=1 seek=1048576 conv=notrunc status=none
+doctor "$TMP/esp.raw"
+check "one that is damaged is not judged" says '^\? .*EFI system partition 1 cannot be looked into'

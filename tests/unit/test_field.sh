@@ -68,6 +68,26 @@ rm -f after.raw
 check "a VHD child that is larger than its parent is read" "$B" image convert chain/child1.vhd after.raw
 check "up to the parent's end as before" cmp -n "$(cat half)" before.raw after.raw
 check "to its own end" test "$(stat -c %s after.raw)" = "$(stat -c %s before.raw)"
+# --- images as people's tools leave them ------------------------------------------------------------------------
+# Renamed after they were made: the descriptor inside calls its extent by the old name.
+for kind in monolithicSparse streamOptimized; do
+	qemu-img convert -f raw -O vmdk -o subformat=$kind v.raw old-name.vmdk && mv old-name.vmdk new-name.vmdk
+	check "a $kind VMDK that was renamed is read" reads new-name.vmdk v.raw
+	check "its capacity is the disk's, not the file's" \
+		eval '"$B" image info --json new-name.vmdk | grep -q "$(stat -c %s v.raw)"'
+done
+# The size of a disk is what its footer says, also where that is no multiple of a block.
+truncate -s $((5 * 1048576 + 1536)) odd.raw
+for at in 0 2097152 5243392; do printf 'mark %s' $at | dd of=odd.raw bs=1 seek=$at conv=notrunc status=none; done
+for kind in dynamic fixed; do
+	qemu-img convert -f raw -O vpc -o subformat=$kind,force_size odd.raw odd.vhd
+	check "a $kind VHD whose size is no multiple of a block keeps its size" reads odd.vhd odd.raw
+done
+# A tool that made the file longer afterwards: the footer is not at the end any more.
+truncate -s +1M odd.vhd
+check "a fixed VHD whose footer is not at its end is no disk with a footer in it" \
+	eval '! "$B" image convert --format vhd odd.vhd no.raw 2>said && grep -qi footer said'
+
 cd ..
 
 # --- configurations that cannot do what they say ----------------------------------------------------------------------
