@@ -242,7 +242,7 @@ int boot_leased(struct boot *boot, const struct boot_identity *from, uint32_t ad
 		nbp = strstr(nbp, "/nbp/") + strlen("/nbp/");
 	if (client)
 		tell_changes(&rec, who);
-	if (update_record(&rec, who, address, nbp) || fresh) {
+	if (update_record(&rec, who, address, nbp) || fresh || client->not_noted) {
 		r = boot_clients_put(boot->clients, &rec, &client);
 		if (r) {
 			boot->not_noted_ns = loop_now(boot->loop);
@@ -250,6 +250,7 @@ int boot_leased(struct boot *boot, const struct boot_identity *from, uint32_t ad
 				    state_error(boot->state));
 			return r;
 		}
+		client->not_noted = false;
 		if (!rec.id) {
 			boot->stats.registered++;
 			log_limited(20, LOG_LEVEL_NOTICE, "new client %s, %s", rec.name, inet_mac_text(rec.mac).s);
@@ -277,6 +278,21 @@ void boot_not_noted(struct boot *boot, const struct boot_identity *from)
 	if (client)
 		client->not_noted = true;
 	boot->not_noted_ns = loop_now(boot->loop);
+}
+
+void boot_rolled_back(struct boot *boot, const struct boot_identity *from)
+{
+	struct boot_identity who = *from;
+	struct boot_client *client;
+	struct state_client there;
+
+	if (!who.key[0])
+		boot_who(boot, &who);
+	client = boot_clients_by_key(boot->clients, who.key);
+	if (!client || (state_client_by_key(boot->state, who.key, &there) > 0 && there.id == client->rec.id))
+		return;
+	boot_clients_lost(boot->clients, client);
+	boot_not_noted(boot, &who);
 }
 
 void boot_tftp_started(struct boot *boot, uint32_t address, const char *file)

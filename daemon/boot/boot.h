@@ -63,6 +63,8 @@ int boot_leased(struct boot *boot, const struct boot_identity *who, uint32_t add
 
 /* What boot_leased() noted of a new PC may not be there any more: its script says so, if it cannot be noted then. */
 void boot_not_noted(struct boot *boot, const struct boot_identity *who);
+/* The transaction in which boot_leased() noted it was rolled back: a PC that was new has no record in the state. */
+void boot_rolled_back(struct boot *boot, const struct boot_identity *who);
 
 /* TFTP began to send `file` to `address`. */
 void boot_tftp_started(struct boot *boot, uint32_t address, const char *file);

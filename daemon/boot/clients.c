@@ -282,6 +282,13 @@ int boot_clients_put(struct boot_clients *c, const struct state_client *rec, str
 	return 0;
 }
 
+void boot_clients_lost(struct boot_clients *c, struct boot_client *client)
+{
+	unlink_client(c, client);
+	client->rec.id = 0;
+	link_client(c, client);
+}
+
 int boot_clients_rekey(struct boot_clients *c, struct boot_client *client, const char *key)
 {
 	int r = state_client_rekey(c->state, client->rec.id, key);

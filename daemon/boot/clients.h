@@ -101,6 +101,8 @@ size_t boot_clients_count(const struct boot_clients *clients);
  * taken. */
 int boot_clients_put(struct boot_clients *clients, const struct state_client *rec, struct boot_client **ret);
 /* Its record is another PC's from now on. -EEXIST: that has one already. */
+/* It has no record in the state: the number that it had there is another PC's, or will be. */
+void boot_clients_lost(struct boot_clients *c, struct boot_client *client);
 int boot_clients_rekey(struct boot_clients *clients, struct boot_client *client, const char *key);
 /* `client` becomes what `rec` says, another key included, and `gone` (NULL: nobody) goes: both or neither. */
 int boot_clients_move(struct boot_clients *clients, struct boot_client *client, const struct state_client *rec,

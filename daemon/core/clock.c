@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/timex.h>
 
 static uint64_t read_ns(clockid_t clock)
 {
@@ -31,6 +32,13 @@ uint64_t clock_realtime_ns(void)
 int64_t clock_realtime_s(void)
 {
 	return (int64_t)(clock_realtime_ns() / CLOCK_NS);
+}
+
+bool clock_is_right(void)
+{
+	struct timex t = {0};
+
+	return adjtimex(&t) != TIME_ERROR && !(t.status & STA_UNSYNC);
 }
 
 void clock_boot_id(uint8_t ret[16])

@@ -3,6 +3,7 @@
 #ifndef BOOTWELL_CLOCK_H
 #define BOOTWELL_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -12,6 +13,7 @@ uint64_t clock_monotonic_ns(void); /* never goes back; stands still while the ma
 uint64_t clock_boottime_ns(void);  /* the same, and goes on while it sleeps */
 uint64_t clock_realtime_ns(void);  /* since 1970; a person or NTP may set it to anything */
 int64_t clock_realtime_s(void);
+bool clock_is_right(void); /* somebody who knows what time it is (NTP, PTP) has told the kernel: adjtimex(2) */
 
 /* Which boot of the machine this is: a random number that the kernel makes (random(4)). All 0: it cannot be read. */
 void clock_boot_id(uint8_t ret[16]);

@@ -53,6 +53,7 @@ void dhcp_stamp(struct dhcp_server *server, struct lease *lease)
 void dhcp_record(const struct dhcp_server *server, struct dhcp_answer *answer, const struct lease *lease)
 {
 	struct state_lease *r = &answer->record;
+	int64_t now = clock_realtime_s();
 
 	r->address = lease->address;
 	r->state = lease->state == LEASE_BOUND         ? STATE_LEASE_BOUND
@@ -61,11 +62,11 @@ void dhcp_record(const struct dhcp_server *server, struct dhcp_answer *answer, c
 	memcpy(r->mac, lease->client.mac, sizeof(r->mac));
 	r->id_length = lease->client.id_length;
 	memcpy(r->id, lease->client.id, sizeof(r->id));
-	r->updated = clock_realtime_s();
-	r->expires = lease->expires == LEASE_FOREVER ? LEASE_FOREVER
-		     : lease->expires                ? r->updated + lease->expires - dhcp_now(server)
-						     : r->updated;
-	r->left = lease->expires == LEASE_FOREVER ? LEASE_FOREVER : r->expires - r->updated;
+	r->updated = clock_is_right() ? now : 0;
+	r->left = lease->expires == LEASE_FOREVER ? LEASE_FOREVER
+		  : lease->expires                ? lease->expires - dhcp_now(server)
+						  : 0;
+	r->expires = r->left == LEASE_FOREVER ? LEASE_FOREVER : now + r->left;
 	memcpy(r->boot, server->boot_id, sizeof(r->boot));
 	r->boot_s = (int64_t)(clock_boottime_ns() / CLOCK_NS);
 	memcpy(r->version, lease->version, sizeof(r->version));
@@ -128,16 +129,18 @@ static bool lower_option(struct dhcp_answer *answer, uint8_t code, uint32_t most
 }
 
 /*
- * How long an ACK may last that nothing could be written for. What was promised before is on the disk: the PC gets the
- * rest of that. A new one that boots gets its address for as long as the offer of it stands in memory, only to be told
- * on its screen why it gets no disk. If we start again meanwhile, it is found by the probe; without probes, or where a
- * second server gives addresses too, it gets nothing.
+ * How long an ACK may last that nothing could be written for. What was promised before and is on our disk, of that the
+ * PC gets the rest. A new one that boots gets its address for as long as the offer of it stands in memory, only to be
+ * told on its screen why it gets no disk. If we start again meanwhile, it is found by the probe; without probes, or
+ * where a second server gives addresses too, it gets nothing.
  */
 static int64_t may_last(const struct dhcp_server *server, const struct dhcp_answer *answer, const struct lease *lease,
 			int64_t now)
 {
 	if (!lease)
 		return 0;
+	if (lease->promised > now && !lease->written)
+		return 0; /* the other server of the pair promised it, and may know better by now */
 	if (lease->promised > now)
 		return lease->promised == LEASE_FOREVER ? UINT32_MAX : lease->promised - now;
 	if (!server->prober || server->sink.lease || !(answer->who.pxe || answer->who.ipxe))
@@ -145,42 +148,6 @@ static int64_t may_last(const struct dhcp_server *server, const struct dhcp_answ
 	return LEASE_OFFER_TIME;
 }
 
-static void take_back(struct dhcp_server *server, struct dhcp_answer *answer)
-{
-	struct lease *lease = acknowledged(server, answer);
-	int64_t now = dhcp_now(server), left = may_last(server, answer, lease, now);
-	uint32_t time = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
-
-	if (!answer->record.address) /* it says again what is on the disk, or was taken back already */
-		return;
-	if (lease && lease->promised > now)
-		lease_set(server->leases, lease, LEASE_BOUND, NULL, lease->promised);
-	else if (lease)
-		lease_set(server->leases, lease, LEASE_OFFERED, NULL, now + LEASE_OFFER_TIME);
-	server->state_failed = now;
-	server->stats.outcome[DHCP_OUTCOME_STORE_FAILED]++;
-	answer->record.address = 0;
-	if (left < LEASE_OFFER_TIME || !lower_option(answer, DHCP_OPT_LEASE_TIME, time)) {
-		answer->type = 0;
-		return;
-	}
-	lower_option(answer, DHCP_OPT_RENEWAL, time / 2);
-	lower_option(answer, DHCP_OPT_REBINDING, (uint32_t)(time * 7ull / 8));
-	if (lease->state == LEASE_OFFERED)
-		boot_not_noted(server->boot, &answer->who);
-}
-
-/* An ACK leaves. */
-static void promise(struct dhcp_server *server, const struct dhcp_answer *answer)
-{
-	struct lease *lease = acknowledged(server, answer);
-
-	if (lease)
-		lease->promised = answer->record.expires == LEASE_FOREVER ? LEASE_FOREVER : answer->expires;
-	dhcp_tell_answered(server, answer->xid, answer->chaddr);
-}
-
-/* --- those that wait for the other server of a pair --------------------------------------------------------------- */
 static void wait_for_other(struct dhcp_commit *commit, struct dhcp_answer *answer, uint64_t position)
 {
 	struct dhcp_queue *queue = &commit->waiting;
@@ -198,6 +165,60 @@ static void wait_for_other(struct dhcp_commit *commit, struct dhcp_answer *answe
 	answer->type = 0; /* of the copy that would leave now */
 }
 
+/* The other server of a pair is told what is in our memory now. The position that an ACK waits for; 0: none. */
+static uint64_t tell(struct dhcp_server *server, const struct dhcp_answer *answer)
+{
+	return server->sink.lease && !answer->foreign ? server->sink.lease(server->sink.arg, &answer->record) : 0;
+}
+
+/*
+ * The change is in memory, with its version, so the other server is told although the disk does not have it: else it
+ * would believe a version that is older than ours.
+ */
+static void take_back(struct dhcp_server *server, struct dhcp_answer *answer)
+{
+	struct lease *lease = acknowledged(server, answer);
+	int64_t now = dhcp_now(server), left = may_last(server, answer, lease, now);
+	uint32_t time = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+	uint64_t position;
+
+	if (!answer->record.address) /* it says again what is on the disk, or was taken back already */
+		return;
+	if (lease && lease->promised > now)
+		lease_set(server->leases, lease, LEASE_BOUND, NULL, lease->promised);
+	else if (lease)
+		lease_set(server->leases, lease, LEASE_OFFERED, NULL, now + LEASE_OFFER_TIME);
+	server->state_failed = now;
+	server->stats.outcome[DHCP_OUTCOME_STORE_FAILED]++;
+	position = tell(server, answer);
+	if (left < LEASE_OFFER_TIME || !lower_option(answer, DHCP_OPT_LEASE_TIME, time)) {
+		answer->type = 0;
+		answer->record.address = 0;
+		return;
+	}
+	lower_option(answer, DHCP_OPT_RENEWAL, time / 2);
+	lower_option(answer, DHCP_OPT_REBINDING, (uint32_t)(time * 7ull / 8));
+	if (lease->state == LEASE_OFFERED)
+		boot_not_noted(server->boot, &answer->who);
+	answer->expires = lease->expires;
+	if (position)
+		wait_for_other(server->commit, answer, position);
+	answer->record.address = 0;
+}
+
+/* An ACK leaves. */
+static void promise(struct dhcp_server *server, const struct dhcp_answer *answer)
+{
+	struct lease *lease = acknowledged(server, answer);
+
+	if (lease) {
+		lease->promised = answer->record.expires == LEASE_FOREVER ? LEASE_FOREVER : answer->expires;
+		lease->written = true;
+	}
+	dhcp_tell_answered(server, answer->xid, answer->chaddr);
+}
+
+/* --- those that wait for the other server of a pair --------------------------------------------------------------- */
 void dhcp_batch_confirmed(struct dhcp_server *server, uint64_t position)
 {
 	struct dhcp_queue *queue = &server->commit->waiting;
@@ -229,6 +250,15 @@ void dhcp_batch_wait_for(struct dhcp_server *server, uint64_t position)
 		server->commit->waiting.answer[i].position = position;
 }
 
+/* What was promised by the other server, or in another boot of this one, is on our disk as it stands in memory. */
+static void wrote(struct dhcp_server *server, const struct dhcp_answer *answer)
+{
+	struct lease *lease = lease_by_address(server->leases, answer->record.address);
+
+	if (lease && !memcmp(lease->version, answer->record.version, sizeof(lease->version)))
+		lease->written = true;
+}
+
 /* It is on the disk. */
 static void keep(struct dhcp_server *server, struct dhcp_answer *answer)
 {
@@ -237,7 +267,9 @@ static void keep(struct dhcp_server *server, struct dhcp_answer *answer)
 	if (!answer->record.address)
 		return; /* said before, and promised then */
 	server->state_failed = 0;
-	position = server->sink.lease && !answer->foreign ? server->sink.lease(server->sink.arg, &answer->record) : 0;
+	if (answer->foreign)
+		wrote(server, answer);
+	position = tell(server, answer);
 	if (answer->type == DHCP_ACK && position)
 		wait_for_other(server->commit, answer, position);
 	else if (answer->type == DHCP_ACK)
@@ -332,9 +364,12 @@ static void register_clients(struct dhcp_server *server, struct dhcp_queue *queu
 		return;
 	log_limited(3, LOG_LEVEL_ERROR, "DHCP: PCs cannot be noted in %s: %s; new ones get no disk",
 		    state_file(server->state), state_error(server->state));
-	for (size_t i = 0; i < queue->count; i++)
-		if (queue->answer[i].registers)
-			take_back(server, &queue->answer[i]);
+	for (size_t i = 0; i < queue->count; i++) {
+		if (!queue->answer[i].registers)
+			continue;
+		take_back(server, &queue->answer[i]);
+		boot_rolled_back(server->boot, &queue->answer[i].who);
+	}
 }
 
 /* --- the queues --------------------------------------------------------------------------------------------------- */

@@ -4,7 +4,6 @@
 #include "daemon/dhcp/whose.h"
 
 #include <string.h>
-#include <sys/timex.h>
 
 #include "daemon/core/clock.h"
 #include "daemon/core/inet.h"
@@ -54,11 +53,11 @@ void book_restore(struct dhcp_server *server, const struct state_lease *from, in
 				 : from->state == STATE_LEASE_DECLINED ? LEASE_QUARANTINED
 								       : LEASE_FREE;
 
-	if (state != LEASE_FREE && left <= 0)
+	if (state != LEASE_FREE && left <= -DHCP_LEASE_GRACE)
 		state = LEASE_FREE;
 	is_nobodys = state == LEASE_QUARANTINED || (!client.has_mac && !client.id_length);
 	lease_table_restore(server->leases, from->address, state, is_nobodys ? NULL : &client,
-			    left == LEASE_FOREVER ? LEASE_FOREVER : dhcp_now(server) + (left > 0 ? left : 0),
+			    left == LEASE_FOREVER ? LEASE_FOREVER : dhcp_now(server) + left,
 			    !has_newer(server, &client, from));
 	lease = lease_by_address(server->leases, from->address);
 	if (!lease)
@@ -72,14 +71,6 @@ void book_restore(struct dhcp_server *server, const struct state_lease *from, in
 }
 
 /* --- all of them -------------------------------------------------------------------------------------------------- */
-/* Has the kernel been told by somebody who knows (NTP, PTP) what time it is? */
-static bool clock_is_right(void)
-{
-	struct timex t = {0};
-
-	return adjtimex(&t) != TIME_ERROR && !(t.status & STA_UNSYNC);
-}
-
 int64_t book_left(const struct dhcp_server *server, const struct state_lease *from)
 {
 	static const uint8_t unknown[16];
@@ -91,7 +82,7 @@ int64_t book_left(const struct dhcp_server *server, const struct state_lease *fr
 	    memcmp(from->boot, unknown, sizeof(unknown)) != 0)
 		since = (int64_t)(clock_boottime_ns() / CLOCK_NS) - from->boot_s;
 	else
-		since = clock_is_right() ? clock_realtime_s() - from->updated - DHCP_LEASE_GRACE : 0;
+		since = from->updated && clock_is_right() ? clock_realtime_s() - from->updated - DHCP_LEASE_GRACE : 0;
 	return since > 0 ? from->left - since : from->left;
 }
 
@@ -108,6 +99,19 @@ static void find_last(void *arg, const struct state_lease *from)
 			opening->server->seq = from->version[i];
 }
 
+static void write_again(void *arg, const struct lease *lease)
+{
+	struct dhcp_server *server = arg;
+
+	struct dhcp_answer *answer;
+
+	if (lease->state != LEASE_BOUND && lease->state != LEASE_QUARANTINED)
+		return;
+	answer = dhcp_answer_new(server, true);
+	answer->foreign = true; /* to the other server its clock means nothing */
+	dhcp_record(server, answer, lease);
+}
+
 static void restore(void *arg, const struct state_lease *from)
 {
 	struct opening *opening = arg;
@@ -116,11 +120,17 @@ static void restore(void *arg, const struct state_lease *from)
 
 	book_restore(server, from, book_left(server, from));
 	lease = lease_by_address(server->leases, from->address);
-	if (!lease || from->version[0] || from->version[1])
+	if (!lease)
 		return;
-	/* Of a version of this program that did not number them. */
-	dhcp_stamp(server, lease);
-	dhcp_record(server, dhcp_answer_new(server, true), lease);
+	if (!from->version[0] && !from->version[1]) {
+		/* Of a version of this program that did not number them. */
+		dhcp_stamp(server, lease);
+		dhcp_record(server, dhcp_answer_new(server, true), lease);
+	} else if (memcmp(from->boot, server->boot_id, sizeof(from->boot)) != 0) {
+		/* How much is left was a guess: from now on it stands in the state as it is believed. */
+		lease->written = false;
+		write_again(server, lease);
+	}
 }
 
 /*
@@ -139,19 +149,6 @@ int book_open(struct dhcp_server *server)
 		      : clock_realtime_s() < BOOK_NEW ? (uint64_t)clock_realtime_s() * DHCP_SEQ_GAP
 						      : BOOK_NEW * DHCP_SEQ_GAP;
 	return state_lease_each(server->state, restore, &opening);
-}
-
-static void write_again(void *arg, const struct lease *lease)
-{
-	struct dhcp_server *server = arg;
-
-	struct dhcp_answer *answer;
-
-	if (lease->state != LEASE_BOUND && lease->state != LEASE_QUARANTINED)
-		return;
-	answer = dhcp_answer_new(server, true);
-	answer->foreign = true; /* to the other server its clock means nothing */
-	dhcp_record(server, answer, lease);
 }
 
 void book_clock_was_set(struct dhcp_server *server)

@@ -19,8 +19,9 @@ enum book_order book_order(const uint64_t a[2], const uint64_t b[2]); /* of a, a
 void book_restore(struct dhcp_server *server, const struct state_lease *from, int64_t left);
 /*
  * What is left of a lease of the state, s. Of this boot of the machine: by the clock of the boot, which nobody can set.
- * Of another one: by the clock of the day, if that clock is known to be right (NTP says so); else all that was left
- * when it was written, because a lease that is kept for too long hurts less than an address that two have.
+ * Of another one: by the clock of the day, if that clock is known to be right (NTP says so) and was when the lease was
+ * written; else all that was left when it was written, because a lease that is kept for too long hurts less than an
+ * address that two have.
  */
 int64_t book_left(const struct dhcp_server *server, const struct state_lease *from);
 /* All leases of the state. -errno: the state. */

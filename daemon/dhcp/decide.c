@@ -189,6 +189,15 @@ static int64_t lease_end(const struct dhcp_server *server, const struct dhcp_req
 	return time == UINT32_MAX ? LEASE_FOREVER : dhcp_now(server) + time;
 }
 
+/* An ACK that says less than the one before may be lost: the PC keeps to what it was told, and so do we. */
+static int64_t later_end(const struct dhcp_server *server, const struct dhcp_request *request,
+			 const struct lease *lease)
+{
+	int64_t end = lease_end(server, request);
+
+	return lease->state == LEASE_BOUND && lease->promised > end ? lease->promised : end;
+}
+
 /* Why this outcome: told where it is counted, at log = debug. */
 static enum dhcp_outcome because(struct dhcp_request *request, enum dhcp_outcome outcome, const char *why)
 {
@@ -313,7 +322,8 @@ static bool say_again(struct dhcp_server *server, struct dhcp_request *request, 
 {
 	int64_t left = lease->promised - dhcp_now(server);
 
-	if (!request->hurried || lease->state != LEASE_BOUND || !is_his(request, lease) || left < DHCP_LEASE_MIN)
+	if (!request->hurried || lease->state != LEASE_BOUND || !is_his(request, lease) || !lease->written ||
+	    left < DHCP_LEASE_MIN)
 		return false;
 	request->time_left = lease->promised == LEASE_FOREVER || left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
 	return true;
@@ -343,7 +353,7 @@ static enum dhcp_outcome acknowledge(struct dhcp_server *server, struct dhcp_req
 	}
 	request->brief = stays_brief(server, request, lease);
 	if (!again) {
-		lease_set(server->leases, lease, LEASE_BOUND, &request->client, lease_end(server, request));
+		lease_set(server->leases, lease, LEASE_BOUND, &request->client, later_end(server, request, lease));
 		dhcp_stamp(server, lease);
 		lease->brief = request->brief;
 		lease->had = true;
@@ -528,11 +538,17 @@ static bool is_still_there(const struct dhcp_request *request, const struct leas
 	return true;
 }
 
+/* A newer lease than the one that the message was about is not ended by it: its PC got it while we asked. */
+static bool is_that_one(const struct dhcp_request *request, const struct lease *lease)
+{
+	return !memcmp(lease->version, request->version, sizeof(lease->version));
+}
+
 static void on_declined(struct dhcp_server *server, struct dhcp_request *request, enum dhcp_heard heard)
 {
 	struct lease *lease = held(server, request, request->requested);
 
-	if (lease && !is_still_there(request, lease, heard))
+	if (lease && is_that_one(request, lease) && !is_still_there(request, lease, heard))
 		book_quarantine(server, lease, "says the PC that was given it");
 }
 
@@ -543,6 +559,7 @@ static enum dhcp_outcome decline(struct dhcp_server *server, struct dhcp_request
 
 	if (!lease)
 		return because(request, DHCP_OUTCOME_UNKNOWN, "that address is not its own");
+	memcpy(request->version, lease->version, sizeof(request->version));
 	if (lease->state == LEASE_BOUND)
 		r = dhcp_probe_holder(server->prober, request, lease->address, 0, on_declined);
 	if (r == -EALREADY)
@@ -556,7 +573,7 @@ static void on_released(struct dhcp_server *server, struct dhcp_request *request
 {
 	struct lease *lease = held(server, request, request->packet.ciaddr);
 
-	if (!lease || is_still_there(request, lease, heard))
+	if (!lease || !is_that_one(request, lease) || is_still_there(request, lease, heard))
 		return;
 	lease_set(server->leases, lease, LEASE_FREE, NULL, 0);
 	dhcp_stamp(server, lease);
@@ -571,6 +588,7 @@ static enum dhcp_outcome release(struct dhcp_server *server, struct dhcp_request
 
 	if (!lease)
 		return because(request, DHCP_OUTCOME_UNKNOWN, "that address is not its own");
+	memcpy(request->version, lease->version, sizeof(request->version));
 	r = dhcp_probe_holder(server->prober, request, lease->address, DHCP_RELEASE_NS, on_released);
 	if (r == -EALREADY)
 		return because(request, DHCP_OUTCOME_PROBING, "the network is being asked about that address");

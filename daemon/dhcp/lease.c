@@ -736,6 +736,7 @@ int lease_table_restore(struct lease_table *table, uint32_t address, enum lease_
 		unlink_client(table, lease);
 	change(table, lease, state, expires);
 	lease->promised = state == LEASE_BOUND ? expires : 0;
+	lease->written = true;
 	return 0;
 }
 
@@ -754,6 +755,7 @@ static void copy_one(void *arg, const struct lease *lease)
 		copy->position = lease->position;
 		copy->freed = lease->freed;
 		copy->promised = lease->promised;
+		copy->written = lease->written;
 		copy->brief = lease->brief;
 		copy->had = lease->had;
 	}

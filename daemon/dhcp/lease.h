@@ -56,6 +56,7 @@ struct lease {
 	bool had;            /* for the caller: client has had it bound, not only offered */
 	bool brief;          /* for the caller: bound for a short time, until its holder has gone on */
 	int64_t promised;    /* for the caller: while bound, the expiry that the holder was told last; 0: none yet */
+	bool written;        /* for the caller: that is on our own disk, not only on the other server's */
 
 	/* lease.c only */
 	struct lease *next_address, *next_client, *prev, *next;

@@ -409,6 +409,7 @@ static void take(struct dhcp_peer *peer, const struct peer_lease *from, bool sta
 	lease = lease_by_address(server->leases, from->lease.address);
 	if (!lease)
 		return; /* a reservation in no subnet of ours, or no memory */
+	lease->written = false;
 	if (stamp)
 		dhcp_stamp_as(server, lease, from->lease.version[!dhcp_role(server)] & 1);
 	answer = dhcp_answer_new(server, true);
@@ -458,7 +459,10 @@ static bool decide(struct dhcp_peer *peer, struct lease *lease, struct peer_leas
 	return false;
 }
 
-/* False: it is not confirmed, because ours stays. */
+/*
+ * False: it is not confirmed, because ours stays, or is the newer one. The other one gets ours first: it may hold back
+ * an ACK for what it said, and says that again until then.
+ */
 static bool hear_lease(struct dhcp_peer *peer, struct peer_lease *from)
 {
 	static const uint64_t never[2];
@@ -474,6 +478,8 @@ static bool hear_lease(struct dhcp_peer *peer, struct peer_lease *from)
 		return true;
 	case BOOK_CONCURRENT:
 		return decide(peer, lease, from);
+	case BOOK_OLDER:
+		return false;
 	default:
 		return true;
 	}

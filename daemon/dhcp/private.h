@@ -185,6 +185,7 @@ struct dhcp_request {
 	bool hurried;           /* its sender is over its rate: what it asks for may not cost a commit */
 	uint32_t time_left;     /* s; 0: the lease's time is what configuration says */
 	bool brief;             /* its lease is a brief one */
+	uint64_t version[2];    /* of the lease that it gives back or declines */
 	uint8_t answer;         /* what it was answered, 0: nothing */
 	uint32_t given;         /* the address in that */
 	const char *why;        /* a clause, for log = debug */

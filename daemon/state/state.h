@@ -77,7 +77,7 @@ struct state_lease {
 	uint8_t id_length; /* DHCP client identifier (option 61), or a PC's key: identity_lease_id() */
 	uint8_t id[64];
 	int64_t expires;
-	int64_t updated;
+	int64_t updated; /* 0: by a clock that was not known to be right; then `expires` is no better */
 	/*
 	 * What was left of it when it was written (s; INT64_MAX: it does not end), in which boot of this machine that
 	 * was, and when by that boot's CLOCK_BOOTTIME (s): what no person and no dead battery can change. The boot is

@@ -27,6 +27,10 @@
  * comes only after that end, and the lease was renewed meanwhile. So the server wants the end to be SURE_S (60 s, peer.c)
  * before the two last knew the same: that no datagram is on its way for longer is what split = yes relies on.
  *
+ * In the model each message holds the lease and what is confirmed, so a confirmation never comes before what it was decided
+ * against. Where the two travel apart (peer.c), a change that is older than the own one is not confirmed: the other server
+ * says it again until it has the newer one.
+ *
  * Left out: how long things take (each order is tried), and so the primary that goes on by itself because leases have not
  * got through for 10 s, the stream of many leases (with one, each message holds it), and
  * the clock, which no rule uses.

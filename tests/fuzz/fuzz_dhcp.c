@@ -67,6 +67,11 @@ int boot_leased(struct boot *boot, const struct boot_identity *who, uint32_t add
 	(void)boot, (void)address, (void)nbp;
 	return who->mac[5] == 9 ? -5 : 0;
 }
+void boot_rolled_back(struct boot *boot, const struct boot_identity *who)
+{
+	(void)boot, (void)who;
+}
+
 void boot_not_noted(struct boot *boot, const struct boot_identity *who)
 {
 	(void)boot, (void)who;

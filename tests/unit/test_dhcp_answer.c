@@ -112,6 +112,11 @@ void boot_identify(struct boot *b, const struct boot_identity *who, uint32_t at,
 	(void)b, (void)who, (void)at;
 	*ret = boot;
 }
+void boot_rolled_back(struct boot *b, const struct boot_identity *who)
+{
+	(void)b, (void)who;
+}
+
 void boot_not_noted(struct boot *b, const struct boot_identity *who)
 {
 	(void)b, (void)who;
@@ -974,6 +979,8 @@ static void test_dhcp_leases_in_doubt_are_alive(void)
 	CU_ASSERT(book_left(server, &had[0]) >= 300 && book_left(server, &had[0]) <= 310);
 	CU_ASSERT(book_left(server, &had[1]) < 0);
 	CU_ASSERT_EQUAL(book_left(server, &had[2]), 600);
+	had[0].updated = 0; /* and when it was written nobody knew the time */
+	CU_ASSERT_EQUAL(book_left(server, &had[0]), 600);
 	clock_right = false;
 	end();
 }
@@ -1029,6 +1036,40 @@ static void test_dhcp_what_is_freed_is_recorded(void)
 	CU_ASSERT_EQUAL(left.packet.type, DHCP_ACK);
 	CU_ASSERT_EQUAL(written, 1);
 	boot.reserved = 0;
+	end();
+}
+
+static void test_dhcp_a_row_says_when_only_if_that_is_known(void)
+{
+	struct dhcp_answer answer;
+
+	begin();
+	lease(FIRST);
+	for (int right = 0; right < 2; right++) {
+		clock_right = right;
+		dhcp_record(server, &answer, lease_of(FIRST));
+		CU_ASSERT_EQUAL(answer.record.updated != 0, clock_right);
+	}
+	clock_right = false;
+	end();
+}
+
+/* The ACK of a shorter time may be lost. */
+static void test_dhcp_a_lease_lasts_as_long_as_its_pc_was_told(void)
+{
+	uint32_t time = subnet.lease_time;
+	int64_t until;
+
+	begin();
+	lease(FIRST);
+	dhcp_batch_drain(server);
+	until = lease_of(FIRST)->expires;
+	subnet.lease_time = time / 2;
+	said(&(struct message){.type = DHCP_REQUEST, .ciaddr = FIRST, .source = FIRST});
+	dhcp_batch_drain(server);
+	CU_ASSERT_EQUAL(left.packet.type, DHCP_ACK);
+	CU_ASSERT_EQUAL(lease_of(FIRST)->expires, until);
+	subnet.lease_time = time;
 	end();
 }
 
@@ -1195,6 +1236,7 @@ UNIT_MAIN(UNIT(test_dhcp_what_nobody_serves_leaves_a_line), UNIT(test_dhcp_stran
 	  UNIT(test_dhcp_leases_of_this_boot_are_counted_by_its_clock), UNIT(test_dhcp_leases_in_doubt_are_alive),
 	  UNIT(test_dhcp_the_newest_lease_of_a_pc_wins), UNIT(test_dhcp_order_of_versions),
 	  UNIT(test_dhcp_what_is_freed_is_recorded), UNIT(test_dhcp_leases_are_written_anew_when_the_clock_is_set),
-	  UNIT(test_dhcp_ciaddr_decides_where_a_pc_is),
+	  UNIT(test_dhcp_a_row_says_when_only_if_that_is_known),
+	  UNIT(test_dhcp_a_lease_lasts_as_long_as_its_pc_was_told), UNIT(test_dhcp_ciaddr_decides_where_a_pc_is),
 	  UNIT(test_dhcp_subnet_of_a_relay_is_no_problem_once_it_is_served), UNIT(test_dhcp_raspberry_pi_and_u_boot),
 	  UNIT(test_dhcp_proxy_limits_new_pcs))

@@ -152,6 +152,11 @@ int boot_leased(struct boot *boot, const struct boot_identity *who, uint32_t add
 }
 
 static unsigned int not_noted;
+void boot_rolled_back(struct boot *boot, const struct boot_identity *who)
+{
+	(void)boot, (void)who;
+}
+
 void boot_not_noted(struct boot *boot, const struct boot_identity *who)
 {
 	(void)boot, (void)who;
