@@ -29,6 +29,7 @@ DAEMON_SRC  := $(filter-out $(DAEMON_MAIN),$(call find_c,daemon))
 UNIT_SRC    := $(filter tests/unit/test_%,$(call find_c,tests/unit))
 CRASH_SRC   := $(filter tests/crash/test_%,$(call find_c,tests/crash))
 FUZZ_SRC    := $(filter tests/fuzz/fuzz_%,$(call find_c,tests/fuzz))
+SIM_SRC     := $(call find_c,tests/sim)
 TOOL_SRC    := $(foreach c,$(call find_c,tests),$(if $(filter tool_%,$(notdir $(c))),$(c)))
 BPF_SRC     := $(wildcard bpf/*.bpf.c)
 SCD_SRC     := $(wildcard docs/*.scd)
@@ -37,6 +38,7 @@ obj = $(patsubst %.c,$(O)/%.o,$(1))
 UNIT_BIN  := $(patsubst %.c,$(O)/%,$(UNIT_SRC))
 CRASH_BIN := $(patsubst %.c,$(O)/%,$(CRASH_SRC))
 FUZZ_BIN  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
+SIM_BIN   := $(O)/tests/sim/test_room
 TOOL_BIN  := $(patsubst %.c,$(O)/%,$(TOOL_SRC))
 BPF_SKEL  := $(patsubst bpf/%.bpf.c,$(O)/bpf/%.skel.h,$(BPF_SRC))
 MAN       := $(patsubst docs/%.scd,$(O)/man/%,$(SCD_SRC))
@@ -86,7 +88,7 @@ $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)bpftool gen skeleton $< name $(subst -,_,$*)_bpf > $@
 $(call obj,$(DAEMON_SRC) $(DAEMON_MAIN)): | $(BPF_SKEL)
-$(patsubst %,%.o,$(UNIT_BIN) $(TOOL_BIN)): | $(BPF_SKEL)
+$(patsubst %,%.o,$(UNIT_BIN) $(TOOL_BIN)) $(call obj,$(SIM_SRC)): | $(BPF_SKEL)
 
 $(O)/daemon/control/page.o: $(wildcard daemon/control/page/*)
 
@@ -139,11 +141,18 @@ $(UNIT_BIN) $(CRASH_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS)
 $(TOOL_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(grouped) $(DAEMON_LIBS) $(ENGINE_LIBS)
+# The room: the daemon's libraries, with a loop, clocks, sockets and a disk of its own in place of the machine's.
+SIM_WRAP := clock_gettime time getrandom socket sendto sendmmsg close read timerfd_create timerfd_settime \
+            book_order book_clock_was_set book_quarantine lease_table_due peer_held_answered dhcp_decide_held
+$(SIM_BIN): $(call obj,$(SIM_SRC)) $(TEST_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(SIM_WRAP:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) $(grouped) $(DAEMON_LIBS) \
+		$(ENGINE_LIBS)
 $(O)/tests/unit/test_configfs_remote: | $(O)/bootwell-configfs
 .PHONY: objects
 objects: $(call obj,$(call find_c,daemon tcmu-handler initramfs)) \
-         $(patsubst %,%.o,$(UNIT_BIN) $(CRASH_BIN) $(TOOL_BIN))
-tests: $(UNIT_BIN) $(CRASH_BIN) $(TOOL_BIN)
+         $(patsubst %,%.o,$(UNIT_BIN) $(CRASH_BIN) $(TOOL_BIN)) $(call obj,$(SIM_SRC))
+tests: $(UNIT_BIN) $(CRASH_BIN) $(TOOL_BIN) $(SIM_BIN)
 
 # Fuzz harnesses: whole library rebuilt with clang, libFuzzer, ASan and UBSan, in a build folder of its own.
 FUZZ_FLAGS := -Wall -Wextra -Werror -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
@@ -190,6 +199,10 @@ coverage:  ## branch coverage of the parts that decide, by unit and crash tests:
 	$(Q)tests/coverage $(O)/coverage
 planted:  ## small wrong changes, one at a time: each must be caught by a test (tests/planted)
 	$(Q)tests/planted/run $(O) $(BUGS)
+
+.PHONY: sim
+sim: $(SIM_BIN)  ## SEEDS=n rooms with two DHCP servers and faults in one process (10000; FIRST=n), or SEED=n alone
+	$(Q)$(SIM_BIN) $(if $(SEED),-s $(SEED),-n $(or $(SEEDS),10000) -f $(or $(FIRST),1))
 
 check:  ## install what is missing, build, run every test that this machine can run
 	$(Q)$(MAKE) deps DEPS=check
