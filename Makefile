@@ -91,6 +91,7 @@ $(call obj,$(DAEMON_SRC) $(DAEMON_MAIN)): | $(BPF_SKEL)
 $(patsubst %,%.o,$(UNIT_BIN) $(TOOL_BIN)) $(call obj,$(SIM_SRC)): | $(BPF_SKEL)
 
 $(O)/daemon/control/page.o: $(wildcard daemon/control/page/*)
+$(O)/daemon/alert/rules.o $(O)/fuzzobj/daemon/alert/rules.o: conf/bootwell.rules.yml
 
 # --- libraries and programs -----------------------------------------------------------------------------------------
 $(O)/libreader.a: $(call obj,$(IMAGE_SRC))
@@ -112,7 +113,7 @@ $(O)/handler_bootwell.so: $(O)/tcmu-handler/handler.o $(O)/libengine.a $(O)/libr
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-z,now -o $@ $^ $(ENGINE_LIBS)
 # A library stands before those that it uses; without groups, so that the linker refuses a layer that is broken.
-SERVER_LIBS  := control upload commit tftp dhcp boot catalogue target doctor image state config core
+SERVER_LIBS  := control alert upload commit tftp dhcp boot catalogue target doctor image state config core
 COMMAND_LIBS := cli checkup uploader image dhcp state config core
 CAPTURE_LIBS := uploader doctor image core
 DOCTOR_LIBS  := doctor image core
