@@ -239,7 +239,7 @@ static int take_options(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
 	struct options o = {.config = DEFAULT_CONFIG};
-	struct daemon d = {.bpf_counting = -1};
+	struct daemon d = {.bpf_counting = -1, .alert_fd = -1};
 	int r;
 
 	r = take_options(argc, argv, &o);

@@ -16,6 +16,7 @@ static const struct cli_command commands[] = {
 	{"config", cli_config, "check a configuration file, reload it"},
 	{"system", cli_system, "the appliance's own system: status, update"},
 	{"token", cli_token, "a token for an operator, and its hash"},
+	{"alert", cli_alert, "list: what is wrong now; test: a message by each way of [alert]"},
 	{"audit", cli_audit, "what was changed, by whom"},
 	{"backup", cli_backup, "configuration and state into one file"},
 	{"restore", cli_restore, "and back, while bootwelld is stopped"},

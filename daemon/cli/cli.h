@@ -28,6 +28,7 @@ int cli_dhcp(int argc, char **argv);   /* scan */
 int cli_system(int argc, char **argv); /* status|update FILE|settings FILE: the appliance */
 int cli_token(int argc, char **argv);  /* [--hash] */
 int cli_audit(int argc, char **argv);
+int cli_alert(int argc, char **argv);   /* list|test */
 int cli_backup(int argc, char **argv);  /* FILE */
 int cli_restore(int argc, char **argv); /* FILE */
 int cli_state(int argc, char **argv);   /* list|check [COPY]|restore COPY */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/config/config.h"
 #include "daemon/config/private.h"
@@ -422,6 +423,32 @@ static void check_operators(struct config_parser *p)
 		config_mistake(p, 0, "[http] tls-certificate and tls-key belong together; one of them is missing");
 }
 
+static void check_alert(struct config_parser *p)
+{
+	struct config_alert *a = &p->config->alert;
+	char host[64] = "";
+
+	if (!a->line)
+		return;
+	if (a->mail[0] && !a->smtp[0])
+		config_mistake(p, a->line, "[alert] has mail and no smtp = smtp://HOST:587, the server that takes it");
+	if (!a->mail[0] && (a->smtp[0] || a->mail_from[0] || a->smtp_user[0]))
+		config_mistake(p, a->line, "[alert] says how mail is sent, and has no mail = NAME@HOST to send it to");
+	if (!a->smtp_user[0] != !a->smtp_password_file[0])
+		config_mistake(p, a->line,
+			       "[alert] smtp-user and smtp-password-file belong together; one of them is missing");
+	if (a->smtp_user[0] && a->smtp_tls == CONFIG_SMTP_TLS_OFF && !strncmp(a->smtp, "smtp://", 7))
+		config_mistake(p, a->line,
+			       "[alert] smtp-tls = off would send the password of smtp-user in clear: leave out one of "
+			       "the two");
+	if (!a->mail[0] && !a->webhook[0] && !a->command[0])
+		config_mistake(p, a->line, "[alert] tells nobody: it needs mail, webhook or command");
+	if (a->mail[0] && !a->mail_from[0]) {
+		gethostname(host, sizeof(host) - 1);
+		snprintf(a->mail_from, sizeof(a->mail_from), "bootwell@%s", host[0] ? host : "localhost");
+	}
+}
+
 /* The handler makes it, a file, or takes a block device. */
 static void check_store(struct config_parser *p)
 {
@@ -450,6 +477,7 @@ void config_check(struct config_parser *p)
 		check_images(p);
 		check_clients(p);
 		check_operators(p);
+		check_alert(p);
 	}
 	appliance_check(&c->appliance, c->network, c->networks, appliance_mistake, p);
 	if (c->http_port == c->upload_port)

@@ -337,6 +337,7 @@ static struct config *config_defaults(const char *file)
 	c->write_back_ram = 64 << 20;
 	c->register_clients = c->ask_name = c->script_nonce = true;
 	strcpy(c->client_name_pattern, "PC%03u");
+	c->alert.end_after = 300;
 	return c;
 }
 

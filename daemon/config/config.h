@@ -134,6 +134,25 @@ struct config_image {
 	enum config_tristate upload_becomes_current; /* CONFIG_UNSET: as [images] says */
 };
 
+enum config_smtp_tls { CONFIG_SMTP_TLS_REQUIRED, CONFIG_SMTP_TLS_OFF };
+
+/* [alert]: whom trouble is told to, and when. */
+struct config_alert {
+	unsigned int line;             /* of its first key; 0: there is none */
+	char mail[512];                /* addresses, commas between; "" no mail */
+	char mail_from[128];           /* "" before the check: bootwell@HOST */
+	char smtp[256];                /* smtp://HOST:PORT or smtps:// */
+	enum config_smtp_tls smtp_tls; /* of smtp://: STARTTLS */
+	char smtp_user[128];           /* "" no login */
+	char smtp_password_file[256];  /* first line; not readable for others */
+	char webhook[512];             /* http:// or https://, may hold a secret; "" none */
+	char command[256];             /* "" none */
+	char ca_file[256];             /* PEM, for mail and webhook; "" the system's */
+	int level;                     /* 0 warning, 1 critical: less is not told */
+	uint32_t repeat;               /* s until an incident that lasts is told again; 0 never */
+	uint32_t end_after;            /* s that it is away until it is over */
+};
+
 struct config {
 	char file[4096]; /* where it was read from */
 
@@ -198,6 +217,8 @@ struct config {
 	bool script_nonce;            /* a script is asked for by a name that is new at each boot; default yes */
 	bool ask_name;                /* ask for the PC's name at its first boot; default yes */
 	char client_name_pattern[32]; /* "PC%03u" */
+
+	struct config_alert alert; /* [alert] */
 
 	struct config_group *group; /* [group default] always exists, at index 0 */
 	size_t groups;

@@ -34,6 +34,7 @@ struct key {
 	uint64_t least, most;
 	const char *const *words; /* NULL at its end */
 	const char *wrong;        /* said of a word that is none of them */
+	bool secret;              /* what was written is not shown */
 };
 
 /* --- numbers and words: their bounds stand in the row --- */
@@ -73,6 +74,18 @@ static const char *key_duration(const struct key *key, const char *text, void *f
 	return wrong;
 }
 
+/* A time, or 0. */
+static const char *key_repeat(const struct key *key, const char *text, void *field)
+{
+	struct key hour = *key;
+
+	hour.least = 3600;
+	if (strcmp(text, "0") != 0)
+		return key_duration(&hour, text, field);
+	put_number(key, 0, field);
+	return NULL;
+}
+
 static int word_index(const struct key *key, const char *text)
 {
 	for (int i = 0; key->words[i]; i++)
@@ -104,6 +117,8 @@ static const char *const words_fastpath[] = {"auto", "xdp", "tc", "off", NULL};
 #define FORMAT_WORD(NAME, name) #name,
 static const char *const words_format[] = {IMAGE_FORMATS(FORMAT_WORD, FORMAT_WORD) NULL};
 static const char *const words_readers[] = {"operators", "everyone", NULL};
+static const char *const words_smtp_tls[] = {"required", "off", NULL};
+static const char *const words_alert[] = {"warning", "critical", NULL};
 static const char *const words_role[] = {"see", "operate", "admin", NULL};
 
 _Static_assert(sizeof(enum config_dhcp_mode) == sizeof(int), "key_choice() writes an int");
@@ -411,6 +426,20 @@ static const struct key keys[] = {
 	{IN_CONFIG(SECTION_APPLIANCE, "state-disk", appliance.state_disk), .text = appliance_disk},
 	{IN_CONFIG(SECTION_APPLIANCE, "format-state-disk", appliance.format_state_disk), .value = key_bool},
 	{IN_CONFIG(SECTION_APPLIANCE, "images", appliance.images), .text = appliance_images},
+	{IN_CONFIG(SECTION_ALERT, "mail", alert.mail), .text = value_mails},
+	{IN_CONFIG(SECTION_ALERT, "mail-from", alert.mail_from), .text = value_mail},
+	{IN_CONFIG(SECTION_ALERT, "smtp", alert.smtp), .text = value_smtp},
+	{IN_CONFIG(SECTION_ALERT, "smtp-tls", alert.smtp_tls), .word = key_choice, .words = words_smtp_tls,
+	 .wrong = "is neither required nor off"},
+	{IN_CONFIG(SECTION_ALERT, "smtp-user", alert.smtp_user), .text = value_text},
+	{IN_CONFIG(SECTION_ALERT, "smtp-password-file", alert.smtp_password_file), .text = value_path},
+	{IN_CONFIG(SECTION_ALERT, "webhook", alert.webhook), .text = value_web, .secret = true},
+	{IN_CONFIG(SECTION_ALERT, "command", alert.command), .text = value_path},
+	{IN_CONFIG(SECTION_ALERT, "ca-file", alert.ca_file), .text = value_path},
+	{IN_CONFIG(SECTION_ALERT, "level", alert.level), .word = key_choice, .words = words_alert,
+	 .wrong = "is not a level: warning (all) or critical"},
+	{IN_CONFIG(SECTION_ALERT, "repeat", alert.repeat), .number = key_repeat},
+	{IN_CONFIG(SECTION_ALERT, "end-after", alert.end_after), .number = key_duration, .least = 5},
 	{IN_NETWORK("interface", interface), .text = appliance_interface},
 	{IN_NETWORK("address", address), .text = appliance_address},
 	{IN_NETWORK("gateway", gateway), .text = appliance_gateway},
@@ -501,6 +530,8 @@ static void note_line(struct config_reader *reader, const struct key *key)
 		p->store_line = p->line;
 	if (key->section == SECTION_DHCP && !strcmp(key->name, "port"))
 		p->port_line = p->line;
+	if (key->section == SECTION_ALERT && !p->config->alert.line)
+		p->config->alert.line = p->line;
 	if (key->section != SECTION_SUBNET)
 		return;
 	for (size_t k = 0; k < sizeof(subnet) / sizeof(subnet[0]); k++)
@@ -641,7 +672,9 @@ void config_take_key(struct config_reader *reader, const char *name, const char 
 			return;
 		wrong = *value ? read_value(reader, &keys[i], value, (char *)base + keys[i].offset)
 			       : "has no value behind the =";
-		if (wrong && *value)
+		if (wrong && *value && keys[i].secret)
+			config_mistake(p, p->line, "%s: what stands there %s", name, wrong);
+		else if (wrong && *value)
 			config_mistake(p, p->line, "%s: \"%s\" %s", name, value, wrong);
 		else if (wrong)
 			config_mistake(p, p->line, "%s %s", name, wrong);

@@ -54,6 +54,7 @@ enum config_section {
 	SECTION_APPLIANCE,
 	SECTION_NETWORK,
 	SECTION_OPERATOR,
+	SECTION_ALERT,
 	SECTIONS
 };
 extern const char *const config_section_names[SECTIONS + 1];
@@ -65,7 +66,7 @@ static inline bool config_section_named(int s)
 	       s == SECTION_NETWORK || s == SECTION_OPERATOR;
 }
 
-#define CONFIG_KEYS_MAX 96
+#define CONFIG_KEYS_MAX 128
 
 /* Where the reader is. */
 struct config_reader {

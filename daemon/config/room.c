@@ -112,6 +112,23 @@ void config_look_at_images(const struct config *c, config_report_fn report, void
 	}
 }
 
+static void look_at_alert(const struct room *room)
+{
+	const struct config_alert *a = &room->config->alert;
+	struct stat st;
+
+	if (a->smtp_password_file[0] && stat(a->smtp_password_file, &st))
+		warn(room, a->line, "[alert] smtp-password-file %s: %s", a->smtp_password_file, strerror(errno));
+	else if (a->smtp_password_file[0] && st.st_mode & S_IRWXO)
+		warn(room, a->line,
+		     "[alert] smtp-password-file %s is not used, because others may read it: \"chmod o= %s\" does that",
+		     a->smtp_password_file, a->smtp_password_file);
+	if (a->command[0] && !can(a->command, X_OK))
+		warn(room, a->line, "[alert] command %s cannot be started: %s", a->command, strerror(errno));
+	if (a->ca_file[0] && !can(a->ca_file, R_OK))
+		warn(room, a->line, "[alert] ca-file %s: %s", a->ca_file, strerror(errno));
+}
+
 /* What PCs will miss, and what is written down for nothing. */
 static void look_at_subnets(const struct room *room)
 {
@@ -144,4 +161,5 @@ void config_look_at_room(const struct config *config, config_report_fn report, v
 	look_at_store(&room);
 	look_at_memory(&room);
 	look_at_subnets(&room);
+	look_at_alert(&room);
 }

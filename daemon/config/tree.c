@@ -14,7 +14,7 @@
 
 const char *const config_section_names[SECTIONS + 1] = {
 	"server",  "dhcp",  "subnet", "tftp",   "http",      "iscsi",   "images",   "write-back", "cache",
-	"clients", "image", "group",  "client", "appliance", "network", "operator", NULL,
+	"clients", "image", "group",  "client", "appliance", "network", "operator", "alert",      NULL,
 };
 
 void config_mistake(struct config_parser *parser, unsigned int line, const char *format, ...)

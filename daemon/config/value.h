@@ -34,6 +34,10 @@ const char *value_host(const char *text, char ret[CONFIG_HOST_MAX]); /* 1-15 let
 const char *value_mac(const char *text, uint8_t ret[6]);
 const char *value_uuid(const char *text, uint8_t ret[16]);           /* to the order of SMBIOS and option 97 */
 const char *value_pattern(const char *text, char *ret, size_t size); /* PC%03u */
+const char *value_mail(const char *text, char *ret, size_t size);    /* NAME@HOST */
+const char *value_mails(const char *text, char *ret, size_t size);   /* the same, commas between */
+const char *value_smtp(const char *text, char *ret, size_t size);    /* smtp://HOST[:PORT] or smtps:// */
+const char *value_web(const char *text, char *ret, size_t size);     /* http:// or https:// */
 const char *value_iqn(const char *text, char *ret, size_t size);     /* iqn.YYYY-MM.domain... */
 /* `code` from the key's name, option.CODE; appended to *list. */
 const char *value_option(const char *code, const char *text, struct config_options *list);

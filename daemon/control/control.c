@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/boot/nonce.h"
+#include "daemon/control/alerts.h"
 #include "daemon/control/control.h"
 #include "daemon/control/parts.h"
 #include "daemon/control/rights.h"
@@ -708,6 +709,8 @@ static void on_get(struct daemon *d, struct http_request *request, const char *p
 		get_capture(request, path + strlen("/capture/"));
 	else if (!strcmp(path, "/status"))
 		documents_reply(d->documents, DOCUMENT_STATUS, http_is_local(request), request);
+	else if (!strcmp(path, "/api/alerts"))
+		reply_json(request, 200, alerts_json(d->alerts));
 	else if (!strcmp(path, "/api/audit"))
 		audit_reply(d->audit, request);
 	else if (!strcmp(path, "/metrics"))
@@ -757,6 +760,29 @@ static void reload(struct daemon *d, struct http_request *request)
 		catalogue_when_settled(d->catalogue, reloaded, later);
 }
 
+static void alerts_tested(void *arg, json_t *results)
+{
+	struct later *later = arg;
+
+	changed(later->d);
+	reply_json(later->request, 200, json_pack("{s:o}", "results", results));
+	later_end(later);
+}
+
+/* POST /api/alerts/test */
+static void test_alerts(struct daemon *d, struct http_request *request)
+{
+	struct later *later = later_begin(d, request);
+	int r = later ? alerts_test(d->alerts, alerts_tested, later) : 0;
+
+	if (!r)
+		return;
+	refuse(request, r == -ENOENT ? 409 : 500,
+	       r == -ENOENT ? "the configuration has no [alert] with mail, webhook or command: bootwell.conf(5)"
+			    : "out of memory");
+	later_end(later);
+}
+
 static void on_post(struct daemon *d, struct http_request *request, const char *path)
 {
 	if (!strcmp(path, "/api/dhcp/scan"))
@@ -765,6 +791,8 @@ static void on_post(struct daemon *d, struct http_request *request, const char *
 		free_leases(d, request);
 	else if (!strcmp(path, "/api/operator"))
 		tell_operator(d, request); /* the token is the right one */
+	else if (!strcmp(path, "/api/alerts/test"))
+		test_alerts(d, request);
 	else if (!strcmp(path, "/api/reload"))
 		reload(d, request);
 	else

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/control/alerts.h"
 #include "daemon/target/disk_stats.h"
 #include "daemon/control/metrics_private.h"
 
@@ -311,6 +312,7 @@ struct metrics_sample *metrics_sample_new(struct daemon *d, struct snapshot *sna
 	write_server(d, m);
 	write_http(d, m);
 	write_access(d, m);
+	alerts_metrics(d->alerts, m);
 	write_dhcp(d, m);
 	write_tftp(d, m);
 	write_boot(d, m);

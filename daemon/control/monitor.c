@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Three kinds of work on helper threads, each at most once at a time: a scrape (all who ask meanwhile get its answer),
- * the tree of files, and finding the block devices, which may wait for a dead NFS server. When a scrape does not end
- * (configfs waits for a target that cannot be removed), those who ask get after a moment what memory knows, and
- * bootwell_scrape_complete is 0. Who asks again within a second gets the same text.
+ * the tree of files with the alerts, which are made of the same values, and finding the block devices, which may wait
+ * for a dead NFS server. When a scrape does not end (configfs waits for a target that cannot be removed), those who ask
+ * get after a moment what memory knows, and bootwell_scrape_complete is 0. Who asks again within a second gets the same
+ * text.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/control/alerts.h"
 #include "daemon/control/parts.h"
 #include "daemon/control/kernel_stats.h"
 #include "daemon/core/log.h"
@@ -201,8 +203,20 @@ static int tree_work(void *arg)
 
 	metrics_sample_write(w->sample);
 	metrics_sample_complete(w->sample);
-	w->result = stat_tree_commit(w->monitor->tree);
+	alerts_evaluate(w->monitor->d->alerts);
+	w->result = w->monitor->tree ? stat_tree_commit(w->monitor->tree) : 0;
 	return 0;
+}
+
+/* Files and alerts are made of the same values. */
+static void see(void *arg, const char *name, const char *suffix, const struct metrics_label *label, unsigned int labels,
+		const char *value)
+{
+	struct monitor *m = arg;
+
+	if (m->tree)
+		stat_tree_see(m->tree, name, suffix, label, labels, value);
+	alerts_see(m->d->alerts, name, suffix, label, labels, value);
 }
 
 static void tree_done(void *arg, int result)
@@ -219,6 +233,8 @@ static void tree_done(void *arg, int result)
 
 		moment->when = loop_now(m->d->loop);
 		metrics_sample_totals(w->sample, &moment->totals);
+		if (!m->stopped)
+			alerts_tell(m->d->alerts);
 	}
 	work_free(w);
 }
@@ -232,8 +248,10 @@ static void tree_snapshot(void *arg, struct snapshot *snapshot)
 		work_free(w);
 		return;
 	}
-	stat_tree_begin(m->tree);
-	w->sample = metrics_sample_new(m->d, snapshot, m->device, m->devices, stat_tree_see, m->tree);
+	if (m->tree)
+		stat_tree_begin(m->tree);
+	alerts_begin(m->d->alerts);
+	w->sample = metrics_sample_new(m->d, snapshot, m->device, m->devices, see, m);
 	if (!w->sample || loop_work(m->d->loop, tree_work, tree_done, w))
 		tree_done(w, -ENOMEM);
 }
@@ -354,7 +372,7 @@ int monitor_new(struct monitor **ret, struct daemon *d)
 	r = loop_add_timer(d->loop, UINT64_MAX, on_late, m, &m->late_timer);
 	if (!r)
 		r = loop_add_timer(d->loop, loop_now(d->loop), on_find, m, &m->find_timer);
-	if (!r && m->tree)
+	if (!r)
 		r = loop_add_timer(d->loop, loop_now(d->loop) + TREE_AFTER, on_tree, m, &m->tree_timer);
 	if (r) {
 		monitor_stop(m);

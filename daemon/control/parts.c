@@ -21,6 +21,7 @@
 #include "daemon/boot/disk.h"
 #include "daemon/control/kernel_stats.h"
 #include "daemon/config/room.h"
+#include "daemon/control/alerts.h"
 #include "daemon/control/parts.h"
 #include "daemon/core/confine.h"
 #include "daemon/core/log.h"
@@ -524,8 +525,13 @@ static int open_image_watch(struct daemon *d)
 
 int parts_open_first(struct daemon *d)
 {
-	int r = open_folders(d);
+	int r;
 
+	/* The first of all: a child has what is open, the lock too. */
+	d->alert_fd = alert_sender_start(d->config->user);
+	if (d->alert_fd < 0)
+		log_error("no alerts can be sent: %s", strerror(-d->alert_fd));
+	r = open_folders(d);
 	if (!r)
 		r = take_lock(d->config);
 	if (!r)
@@ -615,6 +621,9 @@ int parts_begin(struct daemon *d)
 	begin_images(d);
 	r = begin_state(d);
 	if (!r)
+		r = alerts_new(&d->alerts, d, d->alert_fd);
+	d->alert_fd = -1;
+	if (!r)
 		r = monitor_new(&d->monitor, d);
 	if (!r)
 		r = keeper_new(&d->keeper, d->loop, state_file(d->state));
@@ -642,6 +651,7 @@ void parts_close(struct daemon *d)
 	loop_source_free(d->retry_timer);
 	loop_source_free(d->state_timer);
 	monitor_stop(d->monitor);
+	alerts_stop(d->alerts);
 	documents_stop(d->documents);
 	rights_stop(d->rights);
 	snapshots_free(d->snapshots);
@@ -666,6 +676,7 @@ void parts_close(struct daemon *d)
 		target_rescue(d->targets, 5); /* a helper thread that hangs in the kernel would hang the stop */
 	loop_free(d->loop);
 	monitor_free(d->monitor);
+	alerts_free(d->alerts);
 	documents_free(d->documents);
 	rights_free(d->rights);
 	audit_free(d->audit);

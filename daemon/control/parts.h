@@ -67,6 +67,8 @@ struct daemon {
 	struct image_watch *image_watch;
 	struct snapshots *snapshots;
 	struct documents *documents;
+	int alert_fd;            /* of alert_sender_start() until alerts has it; < 0: none */
+	struct alerts *alerts;   /* NULL: not yet */
 	struct monitor *monitor; /* NULL: not yet, or no memory for it */
 	int bpf_counting;        /* kernel_bpf_count(), or -errno */
 	struct commit_service *commits;

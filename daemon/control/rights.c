@@ -75,7 +75,7 @@ enum access_role rights_needed(struct access *a, const char *method, const char 
 		return access_open_status(a) ? ACCESS_ROLE_NONE : ACCESS_ROLE_SEE;
 	if (!strcmp(path, "/api/operator"))
 		return ACCESS_ROLE_SEE;
-	if (begins(path, "/api/clients/") || begins(path, "/api/dhcp/") ||
+	if (begins(path, "/api/clients/") || begins(path, "/api/dhcp/") || begins(path, "/api/alerts/") ||
 	    (begins(path, "/api/images/") && strstr(path, "/session")))
 		return ACCESS_ROLE_OPERATE;
 	return ACCESS_ROLE_ADMIN;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/control/alerts.h"
 #include "daemon/control/parts.h"
 #include "daemon/control/status.h"
 #include "daemon/core/inet.h"
@@ -323,6 +324,8 @@ static json_t *problems_json(struct daemon *d)
 		json_array_append_new(list, json_string(p));
 	if (d->http_problem[0])
 		json_array_append_new(list, json_string(d->http_problem));
+	for (unsigned int i = 0; (p = alerts_problem(d->alerts, i)); i++)
+		json_array_append_new(list, json_string(p));
 	for (unsigned int i = 0; i < d->rogues; i++) {
 		const struct dhcp_scan_server *s = &d->rogue[i];
 

@@ -130,6 +130,8 @@ int confine_files(const struct confine *c)
 	if (abi < ABI_FIRST)
 		return 0;
 	handled = handled_by((int)abi);
+	if (c->connect)
+		handled.net &= ~(uint64_t)NET_CONNECT;
 	set = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled), 0);
 	if (set < 0)
 		return -errno;

@@ -8,6 +8,7 @@
 #ifndef BOOTWELL_CORE_CONFINE_H
 #define BOOTWELL_CORE_CONFINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CONFINE_PATHS 12
@@ -18,7 +19,8 @@ struct confine {
 	const char *
 		write[CONFINE_PATHS]; /* what is beneath may be made, written, renamed, removed; up to the first NULL */
 	const char *run[CONFINE_PATHS]; /* programs beneath may be started */
-	uint16_t listen[CONFINE_PORTS]; /* TCP, host order; up to the first 0. To no port may be connected. */
+	uint16_t listen[CONFINE_PORTS]; /* TCP, host order; up to the first 0 */
+	bool connect;                   /* to any TCP port; else to none */
 };
 
 /*

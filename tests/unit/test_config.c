@@ -91,6 +91,32 @@ static void test_config_empty_serves_nothing(void)
 	config_free(c);
 }
 
+/* A webhook's address may hold a secret: of a mistake in it nothing is shown. */
+static void test_config_shows_no_webhook(void)
+{
+	struct mistakes m;
+
+	CU_ASSERT_PTR_NULL(read_text("[alert]\nwebhook = https://h/SECRET here\n", &m));
+	CU_ASSERT_EQUAL_FATAL(m.count, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(m.one[0].text, "webhook: what stands there"));
+	CU_ASSERT_PTR_NULL(strstr(m.one[0].text, "SECRET"));
+}
+
+static void test_config_alert(void)
+{
+	struct config *c = read_right("[alert]\nmail = a@b.c,d+e@f  g@h\nsmtp = smtps://h:465\n"
+				      "webhook = https://h:8/x?y=%20\nrepeat = 24h\nlevel = critical\n");
+
+	CU_ASSERT_STRING_EQUAL(c->alert.mail, "a@b.c, d+e@f, g@h");
+	CU_ASSERT(!strncmp(c->alert.mail_from, "bootwell@", 9));
+	CU_ASSERT_EQUAL(c->alert.smtp_tls, CONFIG_SMTP_TLS_REQUIRED);
+	CU_ASSERT_STRING_EQUAL(c->alert.webhook, "https://h:8/x?y=%20");
+	CU_ASSERT_EQUAL(c->alert.repeat, 86400);
+	CU_ASSERT_EQUAL(c->alert.end_after, 300);
+	CU_ASSERT_EQUAL(c->alert.level, 1);
+	config_free(c);
+}
+
 static void test_config_everything(void)
 {
 	struct config *c =
@@ -250,6 +276,24 @@ static const struct {
 	 {"has the uuid of [client X]"}},
 	{"[dhcp]\nmask = 255.255.255.0\n", 2, {"\"mask\"", "part of network = A.B.C.D/N"}},
 	{"[server]\nrange = 1.2.3.4-1.2.3.5\n", 2, {"\"range\"", "belongs into [subnet NAME]"}},
+	{"[alert]\nlevel = critical\n", 2, {"tells nobody", "mail, webhook or command"}},
+	{"[alert]\nmail = a@b\n", 2, {"no smtp = smtp://HOST:587"}},
+	{"[alert]\nsmtp = smtp://h:25\nwebhook = http://h/\n", 2, {"no mail = NAME@HOST"}},
+	{"[alert]\nmail = a@b\nsmtp = smtp://h\nsmtp-user = u\n", 2, {"smtp-password-file", "one of them is missing"}},
+	{"[alert]\nmail = a@b\nsmtp = smtp://h\nsmtp-user = u\nsmtp-password-file = /p\nsmtp-tls = off\n",
+	 2,
+	 {"in clear"}},
+	{"[alert]\nmail = a@b, c\nsmtp = smtp://h\n", 2, {"no mail address"}},
+	{"[alert]\nmail = a@b>\nsmtp = smtp://h\n", 2, {"no mail address"}},
+	{"[alert]\nmail-from = a\n", 2, {"no mail address"}},
+	{"[alert]\nmail = a@b\nsmtp = h:587\n", 3, {"no mail server", "smtp://HOST:587"}},
+	{"[alert]\nmail = a@b\nsmtp = smtp://u:p@h\n", 3, {"keys of their own"}},
+	{"[alert]\nwebhook = ftp://h\n", 2, {"no address of a web server"}},
+	{"[alert]\nwebhook = https://h/a b\n", 2, {"%XX"}},
+	{"[alert]\ncommand = tell\n", 2, {"absolute"}},
+	{"[alert]\nrepeat = 5m\n", 2, {"3600s at least"}},
+	{"[alert]\nend-after = 1s\n", 2, {"5s at least"}},
+	{"[alert]\nlevel = loud\n", 2, {"warning (all) or critical"}},
 	{"[server]\ntargets = maybe\n", 2, {"\"maybe\"", "neither yes nor no"}},
 	{"[server]\ntargets =\n", 2, {"no value"}},
 	{"[server]\n\n\ntargets\n", 4, {"no \"key = value\""}},
@@ -476,4 +520,5 @@ static void test_config_random(void)
 UNIT_MAIN(UNIT(test_config_smallest), UNIT(test_config_empty_serves_nothing), UNIT(test_config_everything),
 	  UNIT(test_config_looks_at_the_room), UNIT(test_config_windows_editor), UNIT(test_config_mistakes),
 	  UNIT(test_config_all_mistakes_at_once), UNIT(test_config_images_of_the_catalogue),
-	  UNIT(test_config_missing_file), UNIT(test_config_long_lines), UNIT(test_config_random))
+	  UNIT(test_config_missing_file), UNIT(test_config_long_lines), UNIT(test_config_alert),
+	  UNIT(test_config_shows_no_webhook), UNIT(test_config_random))

@@ -12,7 +12,7 @@ for a in $(sed -n 's/.*alert: //p' bootwell.rules.yml); do
 	check "$a has a test" grep -q "$a" bootwell.rules_test.yml
 	sed -n "/alert: $a$/,/alert:/p" bootwell.rules.yml | grep -q description: || not_ok "$a says what to do"
 done
-known=$(grep -oh '"bootwell_[a-z_]*"' "$TOP"/daemon/control/metrics*.c | tr -d '"' | sort -u)
+known=$(grep -oh '"bootwell_[a-z_]*"' "$TOP"/daemon/control/metrics*.c "$TOP"/daemon/control/alerts.c | tr -d '"' | sort -u)
 missing=$(cat "$TOP/conf/bootwell.rules.yml" "$TOP/conf/grafana-dashboard.json" | grep -oE 'bootwell_[a-z_]+' | sort -u | while read -r m; do
 	m=${m%_bucket} m=${m%_sum} m=${m%_count}
 	grep -qx "$m" <<<"$known" || echo "$m"
