@@ -106,6 +106,16 @@ static void __attribute__((noreturn)) do_job(int fd, const json_t *job)
 	_exit(0);
 }
 
+/* `pidof` and `pgrep -x bootwelld` are to find bootwelld alone: its name, and the word that it was started by. */
+static void rename_process(void)
+{
+	char *word = strrchr(program_invocation_name, '/');
+
+	prctl(PR_SET_NAME, "bootwelld-alert");
+	word = word ? word + 1 : program_invocation_name;
+	strncpy(word, "bootalert", strlen(word)); /* in place: no longer than it is */
+}
+
 /* --- the process that reads jobs ---------------------------------------------------------------------------------- */
 
 static void begin_job(int fd, struct running running[ALERT_JOBS_MAX], const char *text, size_t length)
@@ -210,7 +220,7 @@ int alert_sender_start(const char *user)
 	unsetenv("NOTIFY_SOCKET");
 	signal(SIGINT, SIG_IGN); /* of a terminal: it ends with bootwelld */
 	signal(SIGTERM, SIG_DFL);
-	prctl(PR_SET_NAME, "bootwelld-alert");
+	rename_process();
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (!become(user) || null < 0 || dup2(null, STDIN_FILENO) < 0)
 		_exit(1);

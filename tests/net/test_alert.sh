@@ -250,6 +250,8 @@ check "no secret is in log, status, audit log or what is remembered" secret \
 # --- when the sender dies, and when bootwelld does -------------------------------------------------------------------
 config "$hook"
 bootwell config reload >/dev/null
+found() { [ "$(comm -12 <(pidof bootwelld | tr ' ' '\n' | sort) <(ip netns pids "$(ns srv)" | sort))" = "$daemon" ]; }
+check "pidof finds bootwelld, and not who sends" found
 sender=$(pgrep -P "$daemon" bootwelld-alert)
 check "the sender has no privilege" grep -q "^CapEff:[[:space:]]*0*$" "/proc/$sender/status"
 kill -9 "$sender"
