@@ -19,7 +19,7 @@ lab_run pc1 "until [ -e /lab/go ]; do sleep 0.1; done" & waits=$!
 check "a second command goes on beside the first" lab_run pc1 "echo >/lab/go"
 check "which then ends too" wait $waits
 check "a disk fails when it is told to" appliance "modprobe dm-flakey && dmsetup create bad --table '0 131072 flakey /dev/ubdc 0 0 60 1 error_writes' &&
-	! dd if=/dev/zero of=/dev/mapper/bad bs=4k count=1 oflag=direct 2>/dev/null && dd if=/dev/mapper/bad of=/dev/null bs=4k count=1 iflag=direct && dmsetup remove bad"
+	! dd if=/dev/zero of=/dev/mapper/bad bs=4k count=1 oflag=direct 2>/dev/null && dd if=/dev/mapper/bad of=/dev/null bs=4k count=1 iflag=direct && dmsetup remove --retry bad"
 check "a wire loses all that it is told to" lab_run pc1 "modprobe sch_netem && tc qdisc add dev eth0 root netem loss 100% && ! ping -c 1 -W 1 10.77.0.1 && tc qdisc delete dev eth0 root && ping -c 3 -W 5 10.77.0.1"
 
 box_file second /etc/bootwell/bootwell.conf <<END
