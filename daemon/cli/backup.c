@@ -25,8 +25,7 @@
 #include "daemon/cli/private.h"
 #include "daemon/config/config.h"
 
-#define DEFAULT_CONFIG "/etc/bootwell/bootwell.conf"
-#define KIND           "bootwell-backup 1\n"
+#define KIND "bootwell-backup 1\n"
 
 /* Where things are; the environment is for tests. */
 struct places {
@@ -134,29 +133,15 @@ static void at_home(const struct places *p, const char *name, char *ret, size_t 
 		snprintf(ret, size, "%s/ssh/etc/%s", p->state, name);
 }
 
-static void quiet_report(void *arg, const char *file, unsigned int line, const char *message)
-{
-	(void)arg;
-	fprintf(stderr, "%s:%u: %s\n", file, line, message);
-}
-
-static bool any_image(void *arg, const struct config *config, const char *name)
-{
-	(void)arg;
-	(void)config;
-	(void)name;
-	return true;
-}
-
 /* --- places --- */
 
 /* The state's folder is in the configuration. Images may be of a catalogue that is not here yet. */
 static int find_state(struct places *p, const char *config_file, const char *what)
 {
-	static const struct config_known known = {.image = any_image, .elsewhere = true};
+	static const struct config_known known = {.image = cli_any_image, .elsewhere = true};
 	struct config *config;
 
-	if (config_read_known(&config, config_file, &known, quiet_report, NULL)) {
+	if (config_read_known(&config, config_file, &known, cli_report_mistake, NULL)) {
 		return complain(what, config_file, "this configuration has mistakes");
 	}
 	snprintf(p->state, sizeof(p->state), "%s", config->state_path);
@@ -176,7 +161,7 @@ static int ask_daemon(struct places *p)
 	if (r)
 		return r;
 	server = json_object_get(status, "server");
-	snprintf(p->config, sizeof(p->config), "%s", cli_text(server, "config", DEFAULT_CONFIG));
+	snprintf(p->config, sizeof(p->config), "%s", cli_text(server, "config", CLI_DEFAULT_CONFIG));
 	snprintf(p->state, sizeof(p->state), "%s", cli_text(server, "state_path", ""));
 	json_decref(status);
 	if (p->config[0] == '/')
@@ -204,7 +189,7 @@ static int places_init(struct places *p, const char *what, const char *config)
 {
 	int r;
 
-	snprintf(p->config, sizeof(p->config), "%s", config ? config : DEFAULT_CONFIG);
+	snprintf(p->config, sizeof(p->config), "%s", config ? config : CLI_DEFAULT_CONFIG);
 	r = config || strcmp(what, "backup") != 0 ? CLI_OK : ask_daemon(p);
 	if (r)
 		return r;

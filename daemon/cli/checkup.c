@@ -14,8 +14,6 @@
 #include "daemon/config/room.h"
 #include "daemon/state/known_images.h"
 
-#define DEFAULT_CONFIG "/etc/bootwell/bootwell.conf"
-
 static const char usage[] = "doctor [-c FILE] [--json]";
 
 static void say_of_config(struct checkup *checkup, enum checkup_level level, const char *file, unsigned int line,
@@ -169,7 +167,7 @@ int cli_checkup(int argc, char **argv)
 		file = argv[2];
 	else if (argc != 1)
 		return cli_usage(usage);
-	file = file ? file : DEFAULT_CONFIG;
+	file = file ? file : CLI_DEFAULT_CONFIG;
 	checkup.runs = cli_daemon_runs();
 	checkup.server = checkup.runs ? checkup_process("bootwelld") : 0;
 	config = read_config(&checkup, file);

@@ -22,6 +22,23 @@ int cli_usage(const char *text)
 	return CLI_USAGE;
 }
 
+void cli_report_mistake(void *arg, const char *file, unsigned int line, const char *message)
+{
+	(void)arg;
+	if (line)
+		fprintf(stderr, "%s:%u: %s\n", file, line, message);
+	else
+		fprintf(stderr, "%s: %s\n", file, message);
+}
+
+bool cli_any_image(void *arg, const struct config *config, const char *name)
+{
+	(void)arg;
+	(void)config;
+	(void)name;
+	return true;
+}
+
 static const char *socket_path(void)
 {
 	const char *path = getenv("BOOTWELL_SOCKET");

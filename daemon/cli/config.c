@@ -9,8 +9,6 @@
 #include "daemon/config/room.h"
 #include "daemon/state/known_images.h"
 
-#define DEFAULT_CONFIG "/etc/bootwell/bootwell.conf"
-
 struct report {
 	bool json;
 	json_t *list;
@@ -90,7 +88,7 @@ int cli_config(int argc, char **argv)
 	bool json = cli_take_json(&argc, argv);
 
 	if ((argc == 2 || (argc == 3 && argv[2][0] != '-')) && !strcmp(argv[1], "check"))
-		return check(argc == 3 ? argv[2] : DEFAULT_CONFIG, json);
+		return check(argc == 3 ? argv[2] : CLI_DEFAULT_CONFIG, json);
 	if (argc == 2 && !strcmp(argv[1], "reload"))
 		return reload(json);
 	return cli_usage("config check [FILE] | reload   [--json]");

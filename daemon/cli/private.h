@@ -7,6 +7,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "daemon/config/config.h"
+
+#define CLI_DEFAULT_CONFIG "/etc/bootwell/bootwell.conf"
+
+/* A mistake of a configuration on stderr (a config_report_fn). */
+void cli_report_mistake(void *arg, const char *file, unsigned int line, const char *message);
+/* For struct config_known, where the catalogue is not to be asked: it may be what is damaged, or not be here yet. */
+bool cli_any_image(void *arg, const struct config *config, const char *name);
+
 /*
  * Asks bootwelld through its unix socket ($BOOTWELL_SOCKET, or /run/bootwell/control). `body` may
  * be NULL; it is consumed. Returns CLI_OK and the answer, or CLI_FAILED with the reason on stderr.

@@ -17,8 +17,6 @@
 #include "daemon/config/config.h"
 #include "daemon/state/copies.h"
 
-#define DEFAULT_CONFIG "/etc/bootwell/bootwell.conf"
-
 struct place {
 	char file[300]; /* the state */
 	char lock[300]; /* bootwelld's */
@@ -30,29 +28,14 @@ static int complain(const char *on, const char *why)
 	return CLI_FAILED;
 }
 
-static void report(void *arg, const char *file, unsigned int line, const char *message)
-{
-	(void)arg;
-	fprintf(stderr, "%s:%u: %s\n", file, line, message);
-}
-
-/* The catalogue may be what is damaged. */
-static bool any_image(void *arg, const struct config *config, const char *name)
-{
-	(void)arg;
-	(void)config;
-	(void)name;
-	return true;
-}
-
 static int find_place(struct place *p)
 {
-	static const struct config_known known = {.image = any_image, .elsewhere = true};
+	static const struct config_known known = {.image = cli_any_image, .elsewhere = true};
 	const char *file = getenv("BOOTWELL_CONFIG");
 	struct config *config;
 
-	file = file ? file : DEFAULT_CONFIG;
-	if (config_read_known(&config, file, &known, report, NULL))
+	file = file ? file : CLI_DEFAULT_CONFIG;
+	if (config_read_known(&config, file, &known, cli_report_mistake, NULL))
 		return complain(file, "this configuration has mistakes");
 	snprintf(p->file, sizeof(p->file), "%s/bootwell.db", config->state_path);
 	snprintf(p->lock, sizeof(p->lock), "%s/lock", config->run_path);

@@ -22,23 +22,6 @@
 #define SYSTEM_SCRIPT "/usr/lib/bootwell/system"
 #define NO_APPLIANCE  "this is no appliance: the system is updated by Debian's packages"
 
-static void report(void *arg, const char *file, unsigned int line, const char *message)
-{
-	(void)arg;
-	if (line)
-		fprintf(stderr, "%s:%u: %s\n", file, line, message);
-	else
-		fprintf(stderr, "%s: %s\n", file, message);
-}
-
-static bool any_image(void *arg, const struct config *config, const char *name)
-{
-	(void)arg;
-	(void)config;
-	(void)name;
-	return true;
-}
-
 static void print_path(const char *name, const char *path)
 {
 	/* Paths have no blank (value_path()), but may have a quote. */
@@ -56,11 +39,11 @@ static int settings(const char *file, bool catalogue)
 {
 	struct known_images images = {};
 	struct config_known known = {
-		.image = catalogue ? known_images_has : any_image, .arg = &images, .planned = true};
+		.image = catalogue ? known_images_has : cli_any_image, .arg = &images, .planned = true};
 	struct config *config;
 	int r;
 
-	r = config_read_known(&config, file, &known, report, NULL);
+	r = config_read_known(&config, file, &known, cli_report_mistake, NULL);
 	known_images_done(&images);
 	if (r)
 		return CLI_FAILED;
